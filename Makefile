@@ -1,0 +1,51 @@
+# `make run` sets up, syncs and serves; `make test` sets up and tests. Both need Python 3.11 and git.
+
+PYTHON ?= python3
+PORT ?= 8000
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test docs lint lock bench clean
+
+run: $(VENV)/run
+	@PORT=$(PORT) $(BIN)/python scripts/run.py
+
+test: $(VENV)/dev
+	$(BIN)/python -m pytest -n 4 $(TESTS)
+
+docs: $(VENV)/dev
+	$(BIN)/python -m pytest -n 4 -q -m reliability --reliability docs/reliability.md
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/bandit --quiet --severity-level medium -r agencies voices voiceproject scripts
+
+bench: $(VENV)/bench
+	$(BIN)/python -m benchmarks --scaling --write
+
+lock:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes requirements.in -o requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes requirements-dev.in -o requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes benchmarks/requirements.in -o benchmarks/requirements.txt
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+
+# Installed again when what is pinned has changed.
+$(VENV)/run: requirements.txt
+	@scripts/venv $(PYTHON) $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/dev: requirements-dev.txt
+	@scripts/venv $(PYTHON) $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $(VENV)/run $@
+
+$(VENV)/bench: benchmarks/requirements.txt $(VENV)/dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@

@@ -1,0 +1,88 @@
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
+from django.http import HttpRequest
+
+from agencies.credentials import key_hint
+from agencies.models import Agency, User
+
+
+class AgencyForm(forms.ModelForm):
+    new_key = forms.CharField(
+        label="New Ultravox API key",
+        required=False,
+        strip=True,
+        widget=forms.PasswordInput(attrs={"autocomplete": "off", "size": 60}),
+        help_text="Leave empty to keep the stored key. Nobody can read it here again.",
+    )
+    remove_key = forms.BooleanField(label="Remove the stored key", required=False)
+
+    class Meta:
+        model = Agency
+        fields = ("name",)
+        widgets = {"name": forms.TextInput(attrs={"size": 60})}
+
+    def clean_new_key(self) -> str:
+        key: str = self.cleaned_data["new_key"]
+        if not (key.isascii() and (key.isprintable() or not key)):
+            raise forms.ValidationError("A key has only printable ASCII characters.")
+        return key
+
+
+@admin.register(Agency)
+class AgencyAdmin(admin.ModelAdmin):
+    form = AgencyForm
+    list_display = ("name", "stored_key", "created_at", "updated_at")
+    search_fields = ("name", "id")
+    readonly_fields = ("id", "stored_key", "created_at", "updated_at")
+    fields = ("name", "stored_key", "new_key", "remove_key", "id", "created_at", "updated_at")
+
+    @admin.display(description="Ultravox API key")
+    def stored_key(self, agency: Agency) -> str:
+        return key_hint(agency)
+
+    def save_model(self, request: HttpRequest, obj: Agency, form: Any, change: bool) -> None:
+        if form.cleaned_data["new_key"]:
+            obj.ultravox_api_key = form.cleaned_data["new_key"]
+        elif form.cleaned_data["remove_key"]:
+            obj.ultravox_api_key = ""
+        super().save_model(request, obj, form, change)
+
+
+class UserCreationForm(AdminUserCreationForm):
+    class Meta:
+        model = User
+        fields = ("email",)
+
+
+class UserForm(UserChangeForm):
+    class Meta:
+        model = User
+        fields = "__all__"
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin):
+    form = UserForm
+    add_form = UserCreationForm
+    list_display = ("email", "agency", "is_active", "is_staff", "last_login")
+    list_filter = ("is_active", "is_staff", "agency")
+    list_select_related = ("agency",)
+    search_fields = ("email", "id")
+    ordering = ("email",)
+    readonly_fields = ("id", "last_login", "date_joined")
+    autocomplete_fields = ("agency",)
+    fieldsets = (
+        (None, {"fields": ("id", "email", "password", "agency")}),
+        (
+            "Permissions",
+            {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")},
+        ),
+        ("Dates", {"fields": ("last_login", "date_joined")}),
+    )
+    add_fieldsets = (
+        (None, {"fields": ("email", "agency", "usable_password", "password1", "password2")}),
+    )

@@ -1,0 +1,75 @@
+"""Who calls: a user with a token, or a service with a key."""
+
+import hmac
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import Throttled
+from rest_framework.request import Request
+
+from agencies.models import User
+from agencies.throttling import FailedAuthenticationThrottle
+from agencies.tokens import InvalidToken, user_of_token
+from voiceproject.errors import ServiceError
+
+
+class NotAuthenticated(ServiceError):
+    """Report a request without credentials."""
+
+    code = "not_authenticated"
+    status = 401
+    message = "Send a user's token as `Authorization: Bearer ...`, or a service key as `apikey`."
+
+
+class InvalidApiKey(ServiceError):
+    """Report an `apikey` that is not a service key."""
+
+    code = "invalid_api_key"
+    status = 401
+    message = "The apikey is not a service key of this server."
+
+
+class NotAgencyUser(ServiceError):
+    """Report a valid user who belongs to no agency."""
+
+    code = "not_agency_user"
+    status = 403
+    message = "You belong to no agency; ask an administrator to add you to yours."
+
+
+class CallerAuthentication(BaseAuthentication):
+    """Authenticate a user, or a service: then `request.user` is an AnonymousUser.
+
+    A bearer token decides alone: supabase-js sends `apikey` along with every user's token. Raises
+    NotAuthenticated, InvalidApiKey, InvalidToken; Throttled after too many of them from one address.
+    """
+
+    def authenticate(self, request: Request) -> tuple[User | AnonymousUser, None]:
+        try:
+            return _caller(request)
+        except (NotAuthenticated, InvalidApiKey, InvalidToken):
+            throttle = FailedAuthenticationThrottle()
+            if not throttle.allow_request(request, None):  # type: ignore[arg-type]
+                raise Throttled(wait=throttle.wait()) from None
+            raise
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+def _caller(request: Request) -> tuple[User | AnonymousUser, None]:
+    scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").strip().partition(" ")
+    token = token.strip() if scheme.lower() == "bearer" else ""
+    api_key = request.META.get("HTTP_APIKEY", "").strip()
+    if token and not _is_service_key(token):
+        return user_of_token(token), None
+    if token or _is_service_key(api_key):
+        return AnonymousUser(), None
+    raise InvalidApiKey() if api_key else NotAuthenticated()
+
+
+def _is_service_key(text: str) -> bool:
+    given = text.encode(errors="surrogatepass")
+    # A list, not a generator: every key is compared, whichever matches.
+    return any([hmac.compare_digest(given, key.encode()) for key in settings.SERVICE_API_KEYS])  # noqa: C419

@@ -1,0 +1,70 @@
+"""The only reader of agencies' keys."""
+
+from django.db.models import Q, QuerySet
+
+from agencies.fields import Ciphertext, CredentialsUnavailable, decrypt, fernet
+from agencies.models import Agency
+from voiceproject.errors import ServiceError
+
+
+class NoApiKey(ServiceError):
+    """Report that there is no Ultravox key to sync with."""
+
+    code = "no_api_key"
+    status = 400
+    message = "No Ultravox API key is configured; add one to an agency in the admin."
+
+
+def get_agency_credentials(agency: Agency) -> str:
+    """Return the agency's Ultravox API key in plain text.
+
+    Raises NoApiKey where the agency has none, and CredentialsUnavailable where the stored one cannot
+    be decrypted, or holds what no HTTP header can carry.
+    """
+    key = (agency.ultravox_api_key or "").strip()
+    if not key:
+        raise NoApiKey("Your agency has no Ultravox API key; add one in the agency's settings.")
+    if not (key.isascii() and key.isprintable()):
+        raise CredentialsUnavailable(
+            "The stored Ultravox API key has characters that no key has; enter it again."
+        )
+    return key
+
+
+def agencies_with_key() -> QuerySet[Agency]:
+    """Return the agencies that have a key stored, readable or not, oldest first."""
+    return Agency.objects.exclude(Q(ultravox_api_key="") | Q(ultravox_api_key__isnull=True))
+
+
+def key_hint(agency: Agency) -> str:
+    """Return the key's last four characters behind dots, or what is wrong with it."""
+    try:
+        key = get_agency_credentials(agency)
+    except NoApiKey:
+        return "none"
+    except CredentialsUnavailable:
+        return "cannot be decrypted: enter it again"
+    return f"••••{key[-4:]}" if len(key) >= 12 else "••••"
+
+
+def rotate_credentials() -> list[Agency]:
+    """Encrypt every stored key anew with the first of `CREDENTIALS_KEYS`.
+
+    Returns the agencies whose key none of them decrypts; they are left as they are. A key that
+    somebody changes meanwhile is not overwritten. Raises CredentialsUnavailable without usable
+    `CREDENTIALS_KEYS`.
+    """
+    unreadable = []
+    for agency in agencies_with_key():
+        stored = agency.__dict__["ultravox_api_key"]
+        try:
+            decrypt(stored)
+        except CredentialsUnavailable:
+            fernet()  # raises where the keys themselves are the reason
+            unreadable.append(agency)
+        else:
+            rotated = Ciphertext(fernet().rotate(stored.encode()).decode())
+            Agency.objects.filter(pk=agency.pk, ultravox_api_key=stored).update(
+                ultravox_api_key=rotated
+            )
+    return unreadable

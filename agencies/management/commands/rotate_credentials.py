@@ -1,0 +1,23 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from agencies.credentials import agencies_with_key, rotate_credentials
+from voiceproject.errors import ServiceError
+
+
+class Command(BaseCommand):
+    help = "Encrypt all agencies' Ultravox keys anew with the first key of CREDENTIALS_KEYS."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            unreadable = rotate_credentials()
+        except ServiceError as error:
+            raise CommandError(error.message) from error
+        self.stdout.write(f"Rotated {agencies_with_key().count() - len(unreadable)} keys")
+        if unreadable:
+            names = ", ".join(f"{agency.name} ({agency.pk})" for agency in unreadable)
+            raise CommandError(
+                f"No key of CREDENTIALS_KEYS decrypts the Ultravox key of: {names}. "
+                "Add the key that encrypted it, or enter the Ultravox key again in the admin."
+            )

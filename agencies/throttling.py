@@ -1,0 +1,51 @@
+"""Limits against guessing and floods. The settings `RATE_LIMIT_...` are DRF rates such as `600/min`.
+
+Counts are kept in the cache (`CACHE_URL`): in each process by default, in Redis for all of them.
+"""
+
+from typing import Any
+
+from django.http import HttpRequest
+from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle, SimpleRateThrottle
+
+
+def client_ip(request: HttpRequest) -> str:
+    """Return the client's address, as seen by the outermost of `DJANGO_TRUSTED_PROXIES`."""
+    return BaseThrottle().get_ident(request)  # type: ignore[arg-type]  # it reads META only
+
+
+def login_name(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str:
+    """Return the name that failed logins are counted under, as `get_by_natural_key` understands it.
+
+    Django's forms call it `username`, the API calls it `email`. The table of failures holds 255
+    characters, one more than an e-mail address has.
+    """
+    given = credentials or request.POST
+    return str(given.get("username") or given.get("email") or "").strip().lower()[:255]
+
+
+class _IPThrottle(SimpleRateThrottle):
+    def get_cache_key(self, request: Request, view: Any) -> str:
+        return self.cache_format % {"scope": self.scope, "ident": self.get_ident(request)}
+
+
+class FailedAuthenticationThrottle(_IPThrottle):
+    """Count an address's failed authentications."""
+
+    scope = "failed"
+
+
+class TokenThrottle(_IPThrottle):
+    """Count an address's requests for tokens."""
+
+    scope = "token"
+
+
+class SyncThrottle(SimpleRateThrottle):
+    """Count a caller's syncs: a user's, or those of all service keys."""
+
+    scope = "sync"
+
+    def get_cache_key(self, request: Request, view: Any) -> str:
+        return self.cache_format % {"scope": self.scope, "ident": request.user.pk or "service"}

@@ -1,0 +1,73 @@
+"""Our own tokens, by simplejwt."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import AuthenticationFailed, Throttled
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework_simplejwt.serializers import TokenObtainPairSerializer, TokenRefreshSerializer
+from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView
+
+from agencies.models import User
+from agencies.throttling import TokenThrottle
+from agencies.tokens import InvalidToken
+from voiceproject.schema import errors
+
+TOKEN_ERRORS = errors(400, 401, 405, 413, 415, 429, 500)
+
+
+class CredentialsSerializer(TokenObtainPairSerializer):
+    """An e-mail address and a password, whose spaces at the ends are part of it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["password"].trim_whitespace = False  # type: ignore[attr-defined]
+
+
+class AccessSerializer(serializers.Serializer):
+    access = serializers.CharField()
+
+
+class TokensSerializer(AccessSerializer):
+    refresh = serializers.CharField()
+
+
+class TokenView(TokenObtainPairView):
+    """Exchange an e-mail address and a password for an access and a refresh token."""
+
+    serializer_class = CredentialsSerializer
+    throttle_classes = (TokenThrottle,)
+
+    @extend_schema(
+        auth=[],
+        request={"application/json": CredentialsSerializer},
+        responses={200: TokensSerializer} | TOKEN_ERRORS,
+    )
+    def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        try:
+            return super().post(request, *args, **kwargs)
+        except AuthenticationFailed:
+            if getattr(request, "axes_locked_out", False):
+                raise Throttled(wait=settings.LOGIN_LOCK_MINUTES * 60) from None
+            raise
+
+
+class RefreshView(TokenRefreshView):
+    """Exchange a refresh token for a new access token."""
+
+    throttle_classes = (TokenThrottle,)
+
+    @extend_schema(
+        auth=[],
+        request={"application/json": TokenRefreshSerializer},
+        responses={200: AccessSerializer} | TOKEN_ERRORS,
+    )
+    def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        try:
+            return super().post(request, *args, **kwargs)
+        except (User.DoesNotExist, ValidationError) as error:
+            raise InvalidToken() from error

@@ -1,0 +1,149 @@
+"""`make run`: set up, sync and serve, on a machine with nothing but Python.
+
+Keeps what is there: `.env`, the database, its agencies and users. As long as no agency has another
+key than the sandbox's, the sandbox answers instead of Ultravox, with made-up voices.
+"""
+
+import contextlib
+import os
+import secrets
+import socket
+import sys
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+from honcho.manager import Manager
+
+ROOT = Path(__file__).resolve().parent.parent
+HOST = "127.0.0.1"
+EMAIL = "admin@example.com"
+
+
+def main() -> int:
+    os.chdir(ROOT)
+    sys.path.insert(0, str(ROOT))
+    os.environ["DJANGO_SETTINGS_MODULE"] = "voiceproject.settings"
+    port = _port()
+    _write_env()
+
+    import django
+
+    django.setup()
+    from django.conf import settings
+    from django.core.management import call_command
+
+    from sandbox import Sandbox
+
+    call_command("check")
+    call_command("migrate", verbosity=0)
+    password = _agency_and_user(os.environ.get("ULTRAVOX_API_KEY", "").strip())
+    manager = Manager()
+    if _needs_sandbox():
+        sandbox_port = _free_port(8765)
+        settings.ULTRAVOX_API_URL = f"http://{HOST}:{sandbox_port}"
+        os.environ["ULTRAVOX_API_URL"] = settings.ULTRAVOX_API_URL
+        manager.add_process("sandbox", f"{sys.executable} -m sandbox --port {sandbox_port}")
+        print("Voices: made up by the sandbox. Those of Ultravox: ULTRAVOX_API_KEY=... make run")
+        with Sandbox(host=HOST, port=sandbox_port):  # it is a process of its own later on
+            _sync()
+    else:
+        print(f"Voices: those of {settings.ULTRAVOX_API_URL}")
+        _sync()
+    login = f"{EMAIL}, password {password} (shown only now)" if password else "as before"
+    print(f"""
+  Admin   http://{HOST}:{port}/admin/
+  Login   {login}
+  Sync    curl -X POST http://{HOST}:{port}/functions/v1/voices-sync \\
+            -H "apikey: $(sed -n 's/^SERVICE_API_KEYS=//p' .env)"
+  End     Ctrl-C
+""")
+    celery = f"{sys.executable} -m celery --app voiceproject worker --beat --concurrency 1"
+    manager.add_process("web", f"{sys.executable} -m gunicorn --config gunicorn.conf.py")
+    manager.add_process("worker", f"{celery} --loglevel info")
+    sys.stdout.flush()
+    manager.loop()
+    # Ctrl-C is how this is meant to end.
+    return 0 if manager.returncode in (130, 143) else manager.returncode or 0
+
+
+def _port() -> int:
+    port = os.environ.get("PORT", "8000")
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        sys.exit(f"PORT is not a port: {port}")
+    if not _is_free(int(port)):
+        sys.exit(f"Port {port} is taken; choose another one with: make run PORT={int(port) + 1}")
+    return int(port)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def _free_port(wanted: int) -> int:
+    return next(port for port in range(wanted, 65536) if _is_free(port))
+
+
+def _write_env() -> None:
+    """Write `.env` with fresh secrets, readable by its owner only, unless there is one."""
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(".env", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(
+                "# Made by `make run`. README.md lists all variables.\n"
+                f"DJANGO_SECRET_KEY={secrets.token_urlsafe(50)}\n"
+                f"CREDENTIALS_KEYS={Fernet.generate_key().decode()}\n"
+                f"SERVICE_API_KEYS={secrets.token_urlsafe(32)}\n"
+            )
+
+
+def _agency_and_user(key: str) -> str:
+    """Make an agency and a user if there are none; returns the new user's password, or ''.
+
+    An Ultravox key is given to the oldest agency; without any, it gets the sandbox's.
+    """
+    from agencies.credentials import agencies_with_key
+    from agencies.models import Agency, User
+    from sandbox import API_KEY
+
+    agency = Agency.objects.first() or Agency.objects.create(name="My agency")
+    if key or not agencies_with_key().exists():
+        agency.ultravox_api_key = key or API_KEY
+        agency.save()
+    if User.objects.exists():
+        return ""
+    password = secrets.token_urlsafe(12)
+    User.objects.create_superuser(EMAIL, password, agency=agency)
+    return password
+
+
+def _needs_sandbox() -> bool:
+    from django.conf import settings
+
+    from agencies.credentials import agencies_with_key, get_agency_credentials
+    from agencies.fields import CredentialsUnavailable
+    from sandbox import API_KEY
+
+    if settings.ULTRAVOX_API_URL != "https://api.ultravox.ai":
+        return False  # somebody chose
+    with contextlib.suppress(CredentialsUnavailable):
+        return all(get_agency_credentials(agency) == API_KEY for agency in agencies_with_key())
+    return False
+
+
+def _sync() -> None:
+    from django.core.management import CommandError, call_command
+
+    try:
+        call_command("sync_voices")
+    except CommandError as error:
+        print(f"The sync failed: {error}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

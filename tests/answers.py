@@ -1,0 +1,85 @@
+"""What callers of the API get, checked in the same way everywhere."""
+
+import json
+from typing import Any
+
+from django.db import connection
+
+from agencies.models import Agency
+from sandbox import API_KEY
+from sandbox.exchange import Exchange
+from tests.environment import CREDENTIALS_KEY, ENVIRONMENT, OTHER_SERVICE_KEY, SERVICE_KEY
+
+ADDRESSES = ("/functions/v1/voices-sync", "/api/voices/sync/")
+BOTH_SPELLINGS = tuple(
+    spelling
+    for address in ADDRESSES
+    for spelling in (address.rstrip("/"), address.rstrip("/") + "/")
+)
+TOKEN, REFRESH = "/api/token/", "/api/token/refresh/"
+NO_AGENCY, INVALID_TOKEN = "not_agency_user", "invalid_token"
+# What the body of Ultravox's errors holds in these tests, and nobody may see.
+MARKER = "ultravox-said-this-in-confidence"
+SECRETS = (
+    API_KEY,
+    MARKER,
+    SERVICE_KEY,
+    OTHER_SERVICE_KEY,
+    CREDENTIALS_KEY,
+    ENVIRONMENT["DJANGO_SECRET_KEY"],
+)
+INSIDES = (
+    "Traceback", 'File "', "SELECT", "INSERT", "UPDATE ", "ultravox_voices", "voice_sync_runs",
+    "Error", "Exception", "<", "site-packages", "psycopg", "sqlite",
+)  # fmt: skip
+
+
+def assert_error(response: Any, status: int, code: str, *secrets: str) -> None:
+    """Check an answer of Django's test client, or of requests, to be this error and no more."""
+    text = response.content.decode()
+    assert response.status_code == status, text
+    assert response.headers["Content-Type"] == "application/json"
+    body = json.loads(text)
+    assert list(body) == ["success", "code", "message"], body
+    assert (body["success"], body["code"]) == (False, code), body
+    message = body["message"]
+    assert isinstance(message, str), body
+    assert message.strip(), body
+    assert message.isprintable(), body
+    for shown in (*SECRETS, *INSIDES, *secrets):
+        assert shown not in text, shown
+    if status == 401:
+        assert response.headers["WWW-Authenticate"] == "Bearer"
+    else:
+        assert "WWW-Authenticate" not in response.headers
+    if status == 405:
+        assert "Allow" in response.headers
+    if status == 429:
+        assert int(response.headers["Retry-After"]) >= 1
+
+
+def in_confidence(exchange: Exchange) -> None:
+    """Answer a listing request with a status that no retry helps, and the marker."""
+    exchange.reply(400, {"detail": MARKER, "key": API_KEY})
+
+
+def voice_rows() -> list[tuple[Any, ...]]:
+    """Return all columns of all voices, as the database holds them."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM ultravox_voices ORDER BY id")
+        return cursor.fetchall()
+
+
+def stored_key(agency: Agency) -> str | None:
+    """Return the agency's key as the column holds it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id, ultravox_api_key FROM agencies")
+        return {str(row[0]).replace("-", ""): row[1] for row in cursor.fetchall()}[agency.pk.hex]
+
+
+def store_raw_key(agency: Agency, value: str | None) -> None:
+    """Write the agency's column past the field, as a broken backup would."""
+    pk = agency.pk.hex if connection.vendor == "sqlite" else agency.pk
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE agencies SET ultravox_api_key = %s WHERE id = %s", [value, pk])
+    agency.refresh_from_db()

@@ -1,0 +1,87 @@
+"""Fixtures: the sandbox as Ultravox, agencies and users, and projects in processes of their own."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+
+from agencies.models import Agency, User
+from sandbox import API_KEY, Sandbox
+from tests.environment import SERVICE_KEY
+from tests.project import Database, Project
+
+PASSWORD = "a password of the tests"
+
+
+@pytest.fixture
+def sandbox(settings: Any) -> Iterator[Sandbox]:
+    """Ultravox, as the project in this process sees it."""
+    with Sandbox() as sandbox:
+        settings.ULTRAVOX_API_URL = sandbox.url
+        yield sandbox
+
+
+@pytest.fixture(autouse=True)
+def no_limits_from_other_tests() -> Iterator[None]:
+    yield
+    cache.clear()
+
+
+@pytest.fixture
+def agency(db: None) -> Agency:
+    return Agency.objects.create(name="Agency", ultravox_api_key=API_KEY)
+
+
+@pytest.fixture
+def user(agency: Agency) -> User:
+    return User.objects.create_user("user@example.com", PASSWORD, agency=agency)
+
+
+@pytest.fixture
+def staff(db: None) -> User:
+    return User.objects.create_superuser("staff@example.com", PASSWORD)
+
+
+@pytest.fixture
+def service_headers() -> dict[str, str]:
+    return {"apikey": SERVICE_KEY}
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """A migrated database that those of tests are copied from."""
+    folder = tmp_path_factory.mktemp("migrated")
+    database = Database.create(folder)
+    try:
+        done = Project(database, folder).manage("migrate", "-v", "0")
+        assert done.returncode == 0, done.stderr
+        if not database.is_postgresql:
+            database.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        yield database
+    finally:
+        database.drop()
+
+
+@pytest.fixture
+def project(migrated: Database, tmp_path: Path) -> Iterator[Callable[..., Project]]:
+    """Make projects on one database of the test's own; arguments are environment variables."""
+    database = Database.create(tmp_path, migrated)
+    projects: list[Project] = []
+
+    def make(**environment: str) -> Project:
+        projects.append(Project(database, tmp_path, **environment))
+        return projects[-1]
+
+    yield make
+    for made in projects:
+        made.stop()
+    database.drop()
+
+
+@pytest.fixture
+def ultravox() -> Iterator[Sandbox]:
+    """Ultravox, for projects in processes of their own."""
+    with Sandbox() as sandbox:
+        yield sandbox

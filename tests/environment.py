@@ -1,0 +1,37 @@
+"""The variables that tests run under: all that the settings read, so that no `.env` shows through."""
+
+import os
+
+SERVICE_KEY = "service-key-one-of-the-tests"
+OTHER_SERVICE_KEY = "service-key-two-of-the-tests"
+CREDENTIALS_KEY = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3I="
+ORIGIN = "https://dashboard.example.com"
+
+ENVIRONMENT = {
+    "DJANGO_SECRET_KEY": "the-secret-key-of-the-tests-0123456789-abcdefghijklmnopqrstuvwxyz",
+    "DJANGO_DEBUG": "false",
+    "DJANGO_ALLOWED_HOSTS": "localhost,127.0.0.1,testserver",
+    "DJANGO_HTTPS": "false",
+    "DJANGO_TRUSTED_PROXIES": "0",
+    "DJANGO_LOG_LEVEL": "INFO",
+    "DATABASE_URL": os.environ.get("DATABASE_URL") or "sqlite:///db.sqlite3",
+    "PORTABLE_WRITER": os.environ.get("PORTABLE_WRITER", "false"),
+    "CACHE_URL": "locmem://",
+    "CREDENTIALS_KEYS": CREDENTIALS_KEY,
+    "SERVICE_API_KEYS": f"{SERVICE_KEY} , {OTHER_SERVICE_KEY}",
+    "SUPABASE_URL": "",
+    "SUPABASE_JWT_SECRET": "",
+    "ULTRAVOX_API_URL": "http://127.0.0.1:9",
+    "ULTRAVOX_TIMEOUT": "10",
+    "ULTRAVOX_DEADLINE": "50",
+    "ULTRAVOX_MAX_PAGES": "10000",
+    "ULTRAVOX_MAX_PAGE_BYTES": "33554432",
+    "ULTRAVOX_MAX_BYTES": "536870912",
+    "CELERY_BROKER_URL": "",
+    "CORS_ALLOWED_ORIGINS": f" {ORIGIN}/ , http://localhost:3000",
+    "RATE_LIMIT_SYNC": "600/min",
+    "RATE_LIMIT_TOKEN": "300/min",
+    "RATE_LIMIT_FAILED": "600/min",
+    "LOGIN_FAILURES": "10",
+    "LOGIN_LOCK_MINUTES": "5",
+}

@@ -1,0 +1,266 @@
+"""A whole project in processes of its own: a database, the command line, the web server, workers."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tests.environment import ENVIRONMENT
+
+ROOT = Path(__file__).resolve().parent.parent
+SEED = """
+import json
+from agencies.models import Agency, User
+agency = Agency.objects.create(name={name!r}, ultravox_api_key={key!r})
+user = User.objects.create_user(email={email!r}, password={password!r}, agency=agency, **{flags!r})
+print(json.dumps({{"agency": str(agency.pk), "user": str(user.pk)}}))
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def wait_for(condition: Callable[[], Any], timeout: float = 20, what: str = "") -> Any:
+    """Return the first true value of the condition, which is asked again until the timeout."""
+    end = time.monotonic() + timeout
+    while not (value := condition()):
+        assert time.monotonic() < end, f"not within {timeout} s: {what or condition}"
+        time.sleep(0.05)
+    return value
+
+
+SLOW = {
+    True: """
+        CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN PERFORM pg_sleep(30); RETURN NEW; END $$;
+        CREATE TRIGGER slow BEFORE {event} ON {table} FOR EACH ROW WHEN ({when})
+            EXECUTE FUNCTION slow();
+    """,
+    False: """
+        CREATE TRIGGER slow BEFORE {event} ON {table} FOR EACH ROW WHEN {when} BEGIN
+            SELECT (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 300000000)
+                    SELECT count(*) FROM n);
+        END;
+    """,
+}
+FAIL = {
+    True: """
+        CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE SQLSTATE '{state}'; END $$;
+        CREATE TRIGGER fail BEFORE {event} ON {table} FOR EACH ROW WHEN ({when})
+            EXECUTE FUNCTION fail();
+    """,
+    False: """
+        CREATE TRIGGER fail BEFORE {event} ON {table} FOR EACH ROW WHEN {when} BEGIN
+            SELECT RAISE(ABORT, 'refused');
+        END;
+    """,
+}
+REMOVE = {
+    True: "DROP TRIGGER {name} ON {table}; DROP FUNCTION {name}",
+    False: "DROP TRIGGER {name}",
+}
+
+
+class Database:
+    """A migrated database of one test's own: a file, or a database of the PostgreSQL server."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    @classmethod
+    def create(cls, folder: Path, template: "Database | None" = None) -> "Database":
+        base = ENVIRONMENT["DATABASE_URL"]
+        if not base.startswith("postgres"):
+            file = folder / "db.sqlite3"
+            if template:
+                shutil.copyfile(template.path, file)
+            return cls(f"sqlite:///{file}")
+        name = f"voices_{uuid.uuid4().hex[:12]}"
+        server, _, _ = base.rpartition("/")
+        with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+            origin = template.url.rpartition("/")[2] if template else "template1"
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                    sql.Identifier(name), sql.Identifier(origin)
+                )
+            )
+        return cls(f"{server}/{name}")
+
+    @property
+    def path(self) -> Path:
+        return Path(self.url.removeprefix("sqlite:///"))
+
+    @property
+    def is_postgresql(self) -> bool:
+        return not self.url.startswith("sqlite")
+
+    def connect(self) -> Any:
+        if self.is_postgresql:
+            return psycopg.connect(self.url, autocommit=True)
+        return sqlite3.connect(self.path, timeout=20, isolation_level=None)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a query, or [] of a statement without any."""
+        with contextlib.closing(self.connect()) as connection:
+            cursor = connection.execute(query)
+            return cursor.fetchall() if cursor.description else []
+
+    def value(self, query: str) -> Any:
+        return self.rows(query)[0][0]
+
+    @contextlib.contextmanager
+    def trigger(self, kind: dict[bool, str], **how: str) -> Iterator[None]:
+        """Let SLOW or FAIL meet an `event` on a `table`'s rows `when` a condition holds."""
+        self.script(kind[self.is_postgresql].format(**how))
+        try:
+            yield
+        finally:
+            name = "slow" if kind is SLOW else "fail"
+            self.script(REMOVE[self.is_postgresql].format(name=name, **how))
+
+    def script(self, statements: str) -> None:
+        with contextlib.closing(self.connect()) as connection:
+            if self.is_postgresql:
+                connection.execute(statements)
+            else:
+                connection.executescript(statements)
+
+    def is_busy(self) -> bool:
+        """Return whether a session is in the middle of a slow trigger, or waits for a lock."""
+        if self.is_postgresql:
+            waiting = (
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND (wait_event = 'PgSleep' OR wait_event_type = 'Lock')"
+            )
+            return bool(self.value(waiting))
+        with contextlib.closing(sqlite3.connect(self.path, timeout=0.3)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+        return False
+
+    def drop(self) -> None:
+        if self.is_postgresql:
+            server, _, name = self.url.rpartition("/")
+            with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+                connection.execute(
+                    sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+                )
+
+
+class Project:
+    """The project on a database, with variables of its own."""
+
+    def __init__(self, database: Database, folder: Path, **environment: str) -> None:
+        self.database = database
+        self.folder = folder
+        self.environment = os.environ | ENVIRONMENT | {"DATABASE_URL": database.url} | environment
+        self.environment.pop("DJANGO_SETTINGS_MODULE", None)
+        self.processes: list[subprocess.Popen[str]] = []
+
+    def start(
+        self, *command: str, log: str = "process", **environment: str
+    ) -> subprocess.Popen[str]:
+        """Start a Python module (`-m` of the test's Python) in a process group of its own."""
+        with (self.folder / f"{log}.log").open("a") as file:
+            process = subprocess.Popen(
+                [sys.executable, *command],
+                cwd=ROOT,
+                env=self.environment | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+        self.processes.append(process)
+        return process
+
+    def log(self, name: str = "process") -> str:
+        file = self.folder / f"{name}.log"
+        return file.read_text() if file.exists() else ""
+
+    def manage(
+        self, *arguments: str, timeout: float = 60, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `manage.py` to its end, and return what it printed; its failure is the caller's."""
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def shell(self, code: str) -> str:
+        """Run code in the project's shell, and return the last line that it printed."""
+        done = self.manage("shell", "-v", "0", "-c", code)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip().rpartition("\n")[2]
+
+    def seed(
+        self,
+        *,
+        name: str = "Agency",
+        key: str = "sandbox-key",
+        email: str = "user@example.com",
+        password: str = "a password of the tests",
+        **flags: bool,
+    ) -> dict[str, str]:
+        """Make an agency and a user of it; returns their ids as `agency` and `user`."""
+        ids: dict[str, str] = json.loads(
+            self.shell(SEED.format(name=name, key=key, email=email, password=password, flags=flags))
+        )
+        return ids
+
+    def serve(self, *options: str, **environment: str) -> str:
+        """Start the web server as the README does, and return its URL once it answers."""
+        port = free_port()
+        self.server = self.start(
+            "-m", "gunicorn", "--config", "gunicorn.conf.py", f"--bind=127.0.0.1:{port}", *options,
+            log="web", **environment,
+        )  # fmt: skip
+        url = f"http://127.0.0.1:{port}"
+        wait_for(lambda: _answers(url) or self.server.poll() is not None, what="the web server")
+        assert self.server.poll() is None, self.log("web")
+        return url
+
+    def stop(self) -> None:
+        """End all processes that were started, with their children."""
+        for process in self.processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(10)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/nothing-here", timeout=5):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False

@@ -1,0 +1,242 @@
+"""Redis and RabbitMQ as brokers, and what becomes of a sync whose worker dies.
+
+Each test has a Redis database or a RabbitMQ virtual host of its own. `TEST_REDIS_URL` names a server
+with an empty database between 1 and 15. `TEST_AMQP_URL` names a server whose `rabbitmqctl` this user
+may run; without it the virtual host of the URL is used, and what Celery has in it deleted.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import amqp  # type: ignore[import-untyped]
+import pytest
+import redis
+
+from sandbox import API_KEY, Sandbox
+from tests.project import Project, wait_for
+from tests.seeding import add_agency
+
+pytestmark = pytest.mark.broker
+
+CELERY = ("-m", "celery", "-A", "voiceproject")
+WORKER = (*CELERY, "worker", "--concurrency", "1", "--loglevel", "INFO")
+SEND = "from voices.tasks import sync_voices; sync_voices.delay()"
+QUEUE = "celery"
+
+
+@contextlib.contextmanager
+def redis_database() -> Iterator[str]:
+    """Return the URL of an empty Redis database that no other test has."""
+    url = os.environ.get("TEST_REDIS_URL")
+    if not url:
+        pytest.skip("TEST_REDIS_URL is not set, for example to redis://127.0.0.1:6379/0")
+    server = urlsplit(url)._replace(path="").geturl()
+    for number in range(1, 16):
+        with contextlib.ExitStack() as stack:
+            client = stack.enter_context(redis.Redis.from_url(f"{server}/{number}"))
+            if _take(stack, f"redis-{number}") and not client.dbsize():
+                stack.callback(client.flushdb)
+                yield f"{server}/{number}"
+                return
+    pytest.skip("All databases 1 to 15 of TEST_REDIS_URL hold something")
+
+
+@contextlib.contextmanager
+def rabbitmq_host() -> Iterator[str]:
+    """Return the URL of a RabbitMQ virtual host that no other test has."""
+    url = os.environ.get("TEST_AMQP_URL")
+    if not url:
+        pytest.skip("TEST_AMQP_URL is not set, for example to amqp://guest:guest@127.0.0.1:5672//")
+    parts = urlsplit(url)
+    name = f"voices-{uuid.uuid4().hex[:12]}"
+    with contextlib.ExitStack() as stack:
+        if _rabbitmqctl("add_vhost", name):
+            stack.callback(_rabbitmqctl, "delete_vhost", name)
+            assert _rabbitmqctl(
+                "set_permissions", "-p", name, parts.username or "guest", *[".*"] * 3
+            )
+            yield parts._replace(path=f"/{name}").geturl()
+        else:
+            _take(stack, "rabbitmq", wait=True)
+            _clean(url)
+            stack.callback(_clean, url)
+            yield url
+
+
+def _rabbitmqctl(*arguments: str) -> bool:
+    """Run it, and return whether it is there and did what was asked."""
+    if not (command := shutil.which("rabbitmqctl")):
+        return False
+    return not subprocess.run([command, *arguments], capture_output=True, check=False).returncode
+
+
+def _take(stack: contextlib.ExitStack, name: str, *, wait: bool = False) -> bool:
+    """Hold a name among all test processes of this machine until the stack is left."""
+    file = stack.enter_context((Path(tempfile.gettempdir()) / f"voices-sync-{name}.lock").open("w"))
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def channel(url: str) -> Iterator[Any]:
+    parts = urlsplit(url)
+    with amqp.Connection(
+        f"{parts.hostname}:{parts.port or 5672}",
+        userid=parts.username or "guest",
+        password=parts.password or "guest",
+        virtual_host=unquote(parts.path[1:]) or "/",
+    ) as connection:
+        yield connection.channel()
+
+
+def _clean(url: str) -> None:
+    """Delete what Celery makes in a virtual host; the 28 pairs are for delays, which we have not."""
+    with channel(url) as open_channel:
+        open_channel.queue_delete(QUEUE)
+        for name in [f"celery_delayed_{number}" for number in range(28)]:
+            open_channel.queue_delete(name)
+            open_channel.exchange_delete(name)
+        for name in ("celery_delayed_delivery", QUEUE, "celeryev", "celery.pidbox"):
+            open_channel.exchange_delete(name)
+        open_channel.exchange_delete("reply.celery.pidbox")
+
+
+BROKERS = {"redis": redis_database, "rabbitmq": rabbitmq_host}
+
+
+@pytest.fixture(params=BROKERS)
+def broker(request: pytest.FixtureRequest) -> Iterator[str]:
+    with BROKERS[request.param]() as url:
+        yield url
+
+
+@pytest.fixture
+def site(broker: str, project: Callable[..., Project], ultravox: Sandbox) -> Project:
+    """A project with an agency; a background sync has 10 times 1.2 seconds.
+
+    The broker comes first, so that workers have ended before it is emptied.
+    """
+    site = project(ULTRAVOX_API_URL=ultravox.url, CELERY_BROKER_URL=broker, ULTRAVOX_DEADLINE="1.2")
+    add_agency(site)
+    return site
+
+
+def runs(project: Project) -> list[tuple[Any, ...]]:
+    """Return trigger, status, number of voices and error code of all runs."""
+    return project.database.rows(
+        "SELECT trigger, status, synced, error_code FROM voice_sync_runs ORDER BY id"
+    )
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+
+
+def messages(broker: str) -> int:
+    """Return how many messages wait; those that an ended worker has not acknowledged, too."""
+    if broker.startswith("redis"):
+        with redis.Redis.from_url(broker) as client:
+            return client.llen(QUEUE) + client.hlen("unacked")
+    with channel(broker) as open_channel:
+        return open_channel.queue_declare(QUEUE, passive=True).message_count
+
+
+DONE = ("schedule", "succeeded", 300, "")
+
+
+def test_syncs_on_schedule(site: Project, broker: str) -> None:
+    site.database.rows(
+        "UPDATE django_celery_beat_intervalschedule SET every = 1, period = 'seconds'"
+    )
+    worker = site.start(*WORKER, log="worker")
+    beat = site.start(*CELERY, "beat", log="beat")
+    wait_for(lambda: runs(site).count(DONE) >= 2, 40, "two syncs")
+    end(beat)
+    end(worker)
+    assert set(runs(site)) == {DONE}
+    assert site.database.value("SELECT count(*) FROM ultravox_voices") == 300
+
+
+def test_a_sync_whose_worker_was_killed_is_done_again(
+    site: Project, ultravox: Sandbox, broker: str
+) -> None:
+    worker = site.start(*WORKER, log="worker")
+    ultravox.hold_after(1)
+    site.shell(SEND)
+    ultravox.wait_until(lambda: ultravox.held > 0, 30)
+    os.killpg(worker.pid, signal.SIGKILL)
+    worker.wait(10)
+    assert runs(site) == [("schedule", "running", 0, "")]
+    assert site.database.value("SELECT count(*) FROM ultravox_voices") == 0
+    ultravox.release()
+    worker = site.start(*WORKER, log="another worker")
+    # RabbitMQ: at once, but for the 10 seconds after which the dead run is known to be dead. Redis:
+    # 12 seconds of the longest sync, 15 of its write, 5 between two looks.
+    wait_for(lambda: DONE in runs(site), 60, "the sync, done again")
+    assert runs(site) == [("schedule", "abandoned", 0, "abandoned"), DONE]
+    assert site.database.value("SELECT count(*) FROM ultravox_voices") == 300
+    end(worker)
+    assert messages(broker) == 0
+
+
+def test_a_failed_sync_is_over_and_logged_in_one_line(
+    site: Project, ultravox: Sandbox, broker: str
+) -> None:
+    ultravox.fault = "status_400"
+    worker = site.start(*WORKER, log="worker")
+    site.shell(SEND)
+    wait_for(lambda: len(runs(site)) == 1 and runs(site)[0][1] == "failed", 30, "the failure")
+    ultravox.fault = None
+    site.shell(SEND)
+    wait_for(lambda: DONE in runs(site), 30, "the sync after it")
+    end(worker)
+    assert messages(broker) == 0
+    assert runs(site) == [("schedule", "failed", 0, "ultravox_error"), DONE]  # no retry
+    assert len(ultravox.listings) == 4
+    log = site.log("worker")
+    assert "Traceback" not in log
+    assert API_KEY not in log
+    lines = [line for line in log.splitlines() if "Ultravox answered with status 400" in line]
+    assert len(lines) == 1
+
+
+def test_a_worker_that_is_asked_to_end_finishes_its_sync(
+    site: Project, ultravox: Sandbox, broker: str
+) -> None:
+    worker = site.start(*WORKER, log="worker")
+    ultravox.hold_after(1)
+    site.shell(SEND)
+    ultravox.wait_until(lambda: ultravox.held > 0, 30)
+    worker.send_signal(signal.SIGTERM)
+    wait_for(lambda: "Warm shutdown" in site.log("worker"), 10, "the warm shutdown")
+    assert worker.poll() is None
+    ultravox.release()
+    assert worker.wait(20) == 0
+    assert runs(site) == [DONE]
+    assert site.database.value("SELECT count(*) FROM ultravox_voices") == 300
+    assert messages(broker) == 0
+
+
+@pytest.mark.parametrize("broker", ["rabbitmq"], indirect=True)
+def test_the_queue_is_a_quorum_queue(site: Project, broker: str) -> None:
+    site.shell(SEND)
+    with channel(broker) as open_channel:
+        # Declared again with another type, it would be refused.
+        kind = {"x-queue-type": "quorum"}
+        open_channel.queue_declare(QUEUE, durable=True, auto_delete=False, arguments=kind)
+        with pytest.raises(amqp.PreconditionFailed):
+            open_channel.queue_declare(QUEUE, durable=True, auto_delete=False)

@@ -1,0 +1,341 @@
+"""`manage.py sync_voices`, as an operator and a cron job run it."""
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+
+from sandbox import API_KEY, Sandbox
+from tests.project import ROOT, Project, wait_for
+from tests.seeding import add_agency
+from voiceproject.errors import SaveFailed
+
+OTHER_KEY = "another-key-of-the-sandbox"
+SYNCED = "Synced 300 voices from Ultravox\n"
+
+
+@pytest.fixture
+def shop(project: Callable[..., Project], ultravox: Sandbox) -> Project:
+    """A project without agencies, whose Ultravox is the sandbox."""
+    return project(ULTRAVOX_API_URL=ultravox.url, ULTRAVOX_DEADLINE="3")
+
+
+def last_run(project: Project) -> tuple[Any, ...]:
+    """Return trigger, status, pages, synced, skipped and error code of the newest run."""
+    return project.database.rows(
+        "SELECT trigger, status, pages, synced, skipped, error_code FROM voice_sync_runs"
+        " ORDER BY id DESC LIMIT 1"
+    )[0]
+
+
+def table(project: Project) -> list[tuple[Any, ...]]:
+    return project.database.rows("SELECT * FROM ultravox_voices ORDER BY id")
+
+
+def keys_sent(ultravox: Sandbox) -> list[str]:
+    return [request.headers["x-api-key"] for request in ultravox.listings]
+
+
+def outcome(done: subprocess.CompletedProcess[str]) -> tuple[int, str, str]:
+    return done.returncode, done.stdout, done.stderr
+
+
+# What it says
+
+
+def test_says_how_many_voices_and_nothing_else(shop: Project) -> None:
+    add_agency(shop)
+    assert outcome(shop.manage("sync_voices")) == (0, SYNCED, "")
+    assert len(table(shop)) == 300
+    assert last_run(shop) == ("command", "succeeded", 3, 300, 0, "")
+
+
+def test_an_empty_listing(shop: Project, ultravox: Sandbox) -> None:
+    add_agency(shop)
+    ultravox.voices = []
+    assert outcome(shop.manage("sync_voices")) == (0, "No voices found in Ultravox\n", "")
+
+
+def test_each_page_is_printed_when_asked_for(shop: Project, ultravox: Sandbox) -> None:
+    add_agency(shop)
+    ultravox.voices = ultravox.voices[:250]
+    done = shop.manage("sync_voices", "--verbosity", "2")
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == [
+        "Page 1: 100 voices of 250 so far",
+        "Page 2: 200 voices of 250 so far",
+        "Page 3: 250 voices of 250 so far",
+        "Synced 250 voices from Ultravox",
+    ]
+    assert API_KEY not in done.stderr
+
+
+def test_pages_of_a_listing_without_total(shop: Project, ultravox: Sandbox) -> None:
+    add_agency(shop)
+    ultravox.fault = "body_total_missing"
+    done = shop.manage("sync_voices", "-v", "2")
+    assert done.stdout.startswith("Page 1: 100 voices so far\nPage 2: 200 voices so far\n")
+
+
+def test_skipped_records_are_reported(shop: Project, ultravox: Sandbox) -> None:
+    add_agency(shop)
+    ultravox.fault = "record_null"
+    done = shop.manage("sync_voices")
+    assert outcome(done) == (0, SYNCED, "Skipped 1 records that cannot be stored\n")
+    assert last_run(shop) == ("command", "succeeded", 3, 300, 1, "")
+
+
+# Whose key it uses
+
+
+def test_without_agency_the_next_key_is_tried(shop: Project, ultravox: Sandbox) -> None:
+    ultravox.keys = {OTHER_KEY}
+    for name, key in (("Keyless", ""), ("Revoked", "revoked"), ("Works", OTHER_KEY)):
+        add_agency(shop, name=name, key=key)
+    assert outcome(shop.manage("sync_voices")) == (0, SYNCED, "")
+    assert keys_sent(ultravox) == ["revoked", OTHER_KEY, OTHER_KEY, OTHER_KEY]
+
+
+def test_with_agency_its_key_is_used(shop: Project, ultravox: Sandbox) -> None:
+    ultravox.keys = {API_KEY, OTHER_KEY}
+    add_agency(shop)
+    second = add_agency(shop, name="Second", key=OTHER_KEY)
+    assert outcome(shop.manage("sync_voices", "--agency", second)) == (0, SYNCED, "")
+    assert keys_sent(ultravox) == [OTHER_KEY] * 3
+
+
+# What goes wrong
+
+
+def unknown_agency(project: Project, ultravox: Sandbox) -> str:
+    add_agency(project)
+    return "00000000-0000-4000-8000-000000000000"
+
+
+def malformed_agency(project: Project, ultravox: Sandbox) -> str:
+    add_agency(project)
+    return "no-such-id"
+
+
+def agency_without_key(project: Project, ultravox: Sandbox) -> str:
+    add_agency(project)
+    return add_agency(project, name="Keyless", key="")
+
+
+def agency_with_refused_key(project: Project, ultravox: Sandbox) -> str:
+    add_agency(project)
+    return add_agency(project, name="Revoked", key="revoked")
+
+
+def no_key_at_all(project: Project, ultravox: Sandbox) -> None:
+    add_agency(project, key="")
+
+
+def undecryptable_key(project: Project, ultravox: Sandbox) -> None:
+    add_agency(project)
+    project.environment["CREDENTIALS_KEYS"] = Fernet.generate_key().decode()
+
+
+def ultravox_that_refuses(project: Project, ultravox: Sandbox) -> None:
+    add_agency(project)
+    ultravox.fault = "status_400"
+
+
+def ultravox_that_breaks_off(project: Project, ultravox: Sandbox) -> None:
+    add_agency(project)
+    ultravox.fault = "second_page_404"
+
+
+def database_that_refuses(project: Project, ultravox: Sandbox) -> None:
+    add_agency(project)
+    if project.database.is_postgresql:
+        project.database.rows("ALTER TABLE ultravox_voices ADD CHECK (provider <> 'Cartesia')")
+    else:
+        project.database.rows(
+            "CREATE TRIGGER refuse BEFORE INSERT ON ultravox_voices WHEN NEW.provider = 'Cartesia'"
+            " BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        )
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message", "code"),
+    [
+        (unknown_agency, "There is no agency with the id", None),
+        (malformed_agency, "There is no agency with the id 'no-such-id'.", None),
+        (agency_without_key, "Your agency has no Ultravox API key", "no_api_key"),
+        (agency_with_refused_key, "Ultravox refused this API key", "ultravox_error"),
+        (no_key_at_all, "No Ultravox API key is configured", "no_api_key"),
+        (undecryptable_key, "The stored Ultravox API key could not", "credentials_unavailable"),
+        (ultravox_that_refuses, "Ultravox answered with status 400", "ultravox_error"),
+        (ultravox_that_breaks_off, "Ultravox answered with status 404", "ultravox_error"),
+        (database_that_refuses, "The database could not save the voices", "save_failed"),
+    ],
+)
+def test_an_error_is_one_line(
+    shop: Project,
+    ultravox: Sandbox,
+    prepare: Callable[[Project, Sandbox], str | None],
+    message: str,
+    code: str | None,
+) -> None:
+    agency = prepare(shop, ultravox)
+    done = shop.manage("sync_voices", *(("--agency", agency) if agency else ()))
+    assert (done.returncode, done.stdout) == (1, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"CommandError: {message}")
+    assert not any(key in line for key in (API_KEY, "revoked"))
+    assert set(keys_sent(ultravox)) <= {"revoked" if agency else API_KEY}
+    assert table(shop) == []
+    if code:
+        assert last_run(shop)[:2] == ("command", "failed")
+        assert last_run(shop)[-1] == code
+
+
+@pytest.mark.parametrize("options", [(), ("--agency", "00000000-0000-4000-8000-000000000000")])
+def test_a_database_that_is_gone_is_one_line(shop: Project, options: tuple[str, ...]) -> None:
+    away = (
+        "postgres://postgres@127.0.0.1:9/nothing"
+        if shop.database.is_postgresql
+        else f"sqlite:///{shop.folder}/no/such/folder/db.sqlite3"
+    )
+    done = shop.manage("sync_voices", *options, DATABASE_URL=away)
+    assert outcome(done) == (
+        1,
+        "",
+        f"CommandError: {SaveFailed.message}\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("signum", "status", "said"),
+    [
+        (signal.SIGINT, 130, "CommandError: Interrupted; nothing was changed.\n"),
+        (signal.SIGTERM, 143, ""),
+    ],
+)
+def test_a_signal_ends_it_at_once(
+    shop: Project, ultravox: Sandbox, signum: int, status: int, said: str
+) -> None:
+    add_agency(shop)
+    assert shop.manage("sync_voices").returncode == 0
+    before = table(shop)
+    ultravox.voices = [voice | {"name": "changed"} for voice in ultravox.voices]
+    ultravox.reset()
+    ultravox.hold_after(1)
+    command = shop.start("manage.py", "sync_voices", log="command")
+    ultravox.wait_until(lambda: ultravox.held > 0, 20)
+    command.send_signal(signum)
+    assert command.wait(5) == status  # Ultravox is given 10 seconds to answer
+    assert shop.log("command") == said
+    trigger, ended, _, synced, _, code = last_run(shop)
+    assert (trigger, ended, synced, code) == ("command", "failed", 0, "interrupted")
+    assert table(shop) == before
+    ultravox.release()
+    assert outcome(shop.manage("sync_voices")) == (0, SYNCED, "")  # at once: no lock is left
+    assert table(shop) != before
+
+
+# On a terminal
+
+
+class Terminal:
+    """A terminal of 100 columns, and what has been shown on it."""
+
+    def __init__(self) -> None:
+        self._ours, self.theirs = pty.openpty()
+        fcntl.ioctl(self.theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+        self._shown = b""
+
+    def shown(self) -> str:
+        while select.select([self._ours], [], [], 0)[0]:
+            self._shown += os.read(self._ours, 65536)
+        return self._shown.decode()
+
+    def close(self) -> None:
+        os.close(self.theirs)
+        os.close(self._ours)
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    terminal = Terminal()
+    yield terminal
+    terminal.close()
+
+
+@pytest.fixture
+def on_terminal(
+    shop: Project, terminal: Terminal
+) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start the command with errors, and output unless it is a pipe, on the terminal."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(stdout: int | None = None) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "sync_voices"],
+            cwd=ROOT,
+            env=shop.environment | {"TERM": "xterm"},
+            stdin=terminal.theirs,
+            stdout=terminal.theirs if stdout is None else stdout,
+            stderr=terminal.theirs,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_a_terminal_shows_progress(
+    shop: Project,
+    ultravox: Sandbox,
+    terminal: Terminal,
+    on_terminal: Callable[..., subprocess.Popen[str]],
+) -> None:
+    add_agency(shop)
+    ultravox.hold_after(2)
+    command = on_terminal()
+    wait_for(
+        lambda: re.search(r"200/300 .*page 2\b", terminal.shown()), 20, "the second page's progress"
+    )
+    ultravox.release()
+    assert command.wait(20) == 0
+    # The bar is wiped out before the result is shown.
+    assert re.search(r"\r *\r" + SYNCED.strip() + r"\s*$", terminal.shown())
+
+
+def test_a_terminal_shows_progress_while_the_output_is_a_pipe(
+    shop: Project,
+    terminal: Terminal,
+    on_terminal: Callable[..., subprocess.Popen[str]],
+) -> None:
+    add_agency(shop)
+    output, _ = on_terminal(subprocess.PIPE).communicate(timeout=20)
+    assert output == SYNCED
+    assert "Voices: " in terminal.shown()
+    assert "Synced" not in terminal.shown()
+
+
+def test_a_terminal_shows_an_error_in_one_line(
+    shop: Project, terminal: Terminal, on_terminal: Callable[..., subprocess.Popen[str]]
+) -> None:
+    command = on_terminal()
+    assert command.wait(20) == 1
+    words = re.sub(r"\x1b\[[0-9;]*m", "", terminal.shown()).split("\r")
+    assert [word.strip() for word in words if word.strip(" \n") and "Voices:" not in word] == [
+        "CommandError: No Ultravox API key is configured; add one to an agency in the admin."
+    ]

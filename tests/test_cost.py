@@ -1,0 +1,64 @@
+"""What a sync costs, without a clock: queries, requests, connections, and what the command loads."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from agencies.models import Agency
+from sandbox import Sandbox
+from tests.project import ROOT, Project
+from voices.sync import sync_voices
+
+QUERIES = 20  # of a sync, however long
+
+
+@pytest.mark.django_db(transaction=True)
+def test_queries_do_not_grow_with_voices(sandbox: Sandbox, agency: Agency, settings: Any) -> None:
+    settings.PORTABLE_WRITER = False
+    counts = []
+    voices = sandbox.voices
+    for number in (50, 300, 300):  # the last one over rows that are there
+        sandbox.voices = voices[:number]
+        with CaptureQueriesContext(connection) as queries:
+            assert sync_voices(trigger="service").synced == number
+        counts.append(len(queries))
+    assert counts[0] == counts[1] == counts[2] <= QUERIES
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_request_a_page_on_one_connection(sandbox: Sandbox, agency: Agency) -> None:
+    sync_voices(trigger="service")
+    assert len(sandbox.requests) == 3
+    assert sandbox.connections == 1
+
+
+def test_command_loads_nothing_of_the_web(
+    project: Callable[..., Project], ultravox: Sandbox
+) -> None:
+    made = project(ULTRAVOX_API_URL=ultravox.url)
+    made.seed()
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "manage.py", "sync_voices"],
+        cwd=ROOT,
+        env=made.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "voices.ultravox" in loaded
+    for module in (
+        "celery.app.task",
+        "django_celery_beat.admin",
+        "drf_spectacular.openapi",
+        "requests",
+        "rest_framework.views",
+        "voiceproject.urls",
+        "voices.admin",
+    ):
+        assert module not in loaded

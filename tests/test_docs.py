@@ -1,0 +1,36 @@
+"""The documents say what the project does."""
+
+import re
+
+from sandbox import FAULTS
+from tests.environment import ENVIRONMENT
+from tests.project import ROOT
+
+README = (ROOT / "README.md").read_text()
+SETTINGS = (ROOT / "voiceproject/settings.py").read_text()
+
+
+def test_readme_lists_the_variables_that_settings_read_in_their_order() -> None:
+    read = re.findall(r'(?:env\.\w+|_strings|_url)\(\s*"([A-Z_]+)"', SETTINGS)
+    listed = re.findall(r"^\| `([A-Z_]+)` \|", README, re.M)
+    assert listed == list(dict.fromkeys(read))
+    assert set(listed) == set(ENVIRONMENT) - {"DJANGO_SETTINGS_MODULE"}
+
+
+def test_readme_names_files_and_targets_that_exist() -> None:
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M)
+    assert set(re.findall(r"`?make ([a-z]+)", README)) <= set(targets)
+    for file in re.findall(r"`((?:[a-z_]+/)*[a-z_]+\.(?:py|txt|md)|[a-z]+/)`", README):
+        folders = ("", "voices/")
+        assert any((ROOT / folder / file).exists() for folder in folders), file
+    for file in re.findall(r"\]\((docs/[^)]+)\)", README):
+        assert (ROOT / file).exists()
+
+
+def test_reliability_tells_of_each_fault() -> None:
+    text = (ROOT / "docs/reliability.md").read_text()
+    assert {name for name in FAULTS if f"[{name}]" not in text} == set()
+
+
+def test_changelog_begins_with_what_is_unreleased() -> None:
+    assert (ROOT / "CHANGELOG.md").read_text().startswith("# Changelog\n\n## Unreleased\n\n- ")

@@ -1,0 +1,162 @@
+"""The schedule, and the embedded broker that needs no server."""
+
+import signal
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from sandbox import API_KEY, Sandbox
+from tests.project import ROOT, Project, wait_for
+from tests.seeding import add_agency
+
+TASK = "django_celery_beat_periodictask"
+WORKER = ("-m", "celery", "-A", "voiceproject", "worker", "--concurrency", "1")
+BEAT = ("-m", "celery", "-A", "voiceproject", "beat", "--loglevel", "DEBUG")
+TICKED = "beat: Waking up"
+
+
+@pytest.fixture
+def scheduled(project: Callable[..., Project], ultravox: Sandbox) -> Project:
+    """A project with an embedded broker of its own."""
+    folder = project().folder
+    return project(ULTRAVOX_API_URL=ultravox.url, CELERY_BROKER_URL=f"filesystem://{folder}/broker")
+
+
+def tasks(project: Project) -> list[tuple[Any, ...]]:
+    """Return task, enabled, every and period of all periodic tasks."""
+    rows = project.database.rows(
+        f"SELECT task, enabled, every, period FROM {TASK} JOIN"
+        " django_celery_beat_intervalschedule interval ON interval.id = interval_id"
+    )
+    assert len(rows) == project.database.value(f"SELECT count(*) FROM {TASK}")
+    return [(task, bool(enabled), every, period) for task, enabled, every, period in rows]
+
+
+def tables_of_the_schedule(project: Project) -> list[list[tuple[Any, ...]]]:
+    return [
+        project.database.rows(f"SELECT * FROM {table}")
+        for table in (TASK, "django_celery_beat_intervalschedule")
+    ]
+
+
+def set_interval(project: Project, seconds: int) -> None:
+    project.database.rows(
+        f"UPDATE django_celery_beat_intervalschedule SET every = {seconds}, period = 'seconds'"
+    )
+
+
+def make_due(project: Project) -> None:
+    """Pretend that the last sync was longer ago than the interval."""
+    moment = datetime.now(UTC) - timedelta(hours=6, seconds=1)
+    if not project.database.is_postgresql:
+        moment = moment.replace(tzinfo=None)
+    project.database.rows(f"UPDATE {TASK} SET last_run_at = '{moment}'")
+
+
+def runs(project: Project) -> list[tuple[Any, ...]]:
+    """Return trigger, status and number of voices of all runs."""
+    return project.database.rows("SELECT trigger, status, synced FROM voice_sync_runs ORDER BY id")
+
+
+def succeeded(project: Project) -> int:
+    return runs(project).count(("schedule", "succeeded", 300))
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGTERM)
+    process.wait(20)
+
+
+# What an operator finds, and changes
+
+
+def test_after_migrate_there_is_one_task_every_six_hours(scheduled: Project) -> None:
+    assert tasks(scheduled) == [("voices.sync_voices", True, 6, "hours")]
+
+
+CHANGES = {
+    "changed": (
+        "UPDATE django_celery_beat_intervalschedule SET every = 2, period = 'days'",
+        f"UPDATE {TASK} SET enabled = false, name = 'Ours', description = 'Our own words'",
+    ),
+    "deleted": (f"DELETE FROM {TASK}",),
+}
+
+
+@pytest.mark.parametrize("statements", CHANGES.values(), ids=CHANGES)
+def test_what_an_operator_changes_stays_so(scheduled: Project, statements: tuple[str]) -> None:
+    for statement in statements:
+        scheduled.database.rows(statement)
+    before = tables_of_the_schedule(scheduled)
+    assert scheduled.manage("migrate").returncode == 0
+    beat = scheduled.start(*BEAT, log="beat")
+    wait_for(lambda: TICKED in scheduled.log("beat"), 30, "beat")
+    end(beat)
+    assert tables_of_the_schedule(scheduled) == before
+
+
+def test_beat_starts_no_sync_that_is_not_due(scheduled: Project) -> None:
+    beat = scheduled.start(*BEAT, log="beat")
+    wait_for(lambda: TICKED in scheduled.log("beat"), 30, "beat")
+    end(beat)
+    assert "Sending due task" not in scheduled.log("beat")
+    assert tasks(scheduled) == [("voices.sync_voices", True, 6, "hours")]
+
+
+# The embedded broker
+
+
+def test_the_embedded_brokers_folder(project: Callable[..., Project]) -> None:
+    folder = project(CELERY_BROKER_URL="").shell(
+        "from django.conf import settings; print(settings.CELERY_BROKER_TRANSPORT_OPTIONS)"
+    )
+    assert f"'data_folder_in': '{ROOT}/.celery/messages'" in folder
+
+
+def test_syncs_on_schedule_without_any_server(scheduled: Project) -> None:
+    add_agency(scheduled)
+    set_interval(scheduled, 1)
+    worker = scheduled.start(*WORKER, "-B", log="worker")
+    wait_for(lambda: succeeded(scheduled) >= 2, 40, "two syncs")
+    end(worker)
+    assert scheduled.database.value("SELECT count(*) FROM ultravox_voices") == 300
+    before = succeeded(scheduled)
+    worker = scheduled.start(*WORKER, "-B", log="worker")
+    wait_for(lambda: succeeded(scheduled) >= before + 2, 40, "two syncs after the restart")
+    end(worker)
+    assert set(runs(scheduled)) == {("schedule", "succeeded", 300)}
+    assert "Traceback" not in scheduled.log("worker")
+    assert API_KEY not in scheduled.log("worker")
+
+
+def test_a_sync_that_fell_due_while_nothing_ran_is_done_at_the_start(scheduled: Project) -> None:
+    add_agency(scheduled)
+    make_due(scheduled)
+    worker = scheduled.start(*WORKER, "-B", log="worker")
+    wait_for(lambda: succeeded(scheduled) == 1, 30, "the sync")
+    end(worker)
+    # It was done, and a restart knows.
+    beat = scheduled.start(*BEAT, log="beat")
+    wait_for(lambda: TICKED in scheduled.log("beat"), 30, "beat")
+    end(beat)
+    assert "Sending due task" not in scheduled.log("beat")
+
+
+def test_two_beats_do_no_harm(scheduled: Project, ultravox: Sandbox) -> None:
+    ultravox.latency = 0.1
+    add_agency(scheduled)
+    set_interval(scheduled, 1)
+    beats = [scheduled.start(*BEAT, log=log) for log in ("one", "two")]
+    worker = scheduled.start(
+        "-m", "celery", "-A", "voiceproject", "worker", "--concurrency", "2", log="worker"
+    )
+    wait_for(lambda: succeeded(scheduled) >= 4, 40, "four syncs")
+    wait_for(lambda: all("Sending due" in scheduled.log(log) for log in ("one", "two")), 30)
+    for process in [*beats, worker]:
+        end(process)
+    assert set(runs(scheduled)) == {("schedule", "succeeded", 300)}
+    assert tasks(scheduled) == [("voices.sync_voices", True, 1, "seconds")]
+    assert "Traceback" not in "".join(scheduled.log(log) for log in ("one", "two", "worker"))

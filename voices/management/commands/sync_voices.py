@@ -1,0 +1,71 @@
+import logging
+import signal
+import sys
+from typing import Any, NoReturn
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error as DatabaseError
+from tqdm import tqdm
+
+from agencies.models import Agency
+from voiceproject.errors import SaveFailed, ServiceError
+from voices.models import SyncRun
+from voices.sync import sync_voices
+
+
+class Command(BaseCommand):
+    help = "Sync Ultravox's voices into the table that all agencies share."
+    requires_system_checks = ()  # they load all of the web; `check` and `migrate` make them
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--agency", metavar="ID", help="sync with this agency's key only, not with any"
+        )
+
+    def handle(self, *args: Any, agency: str | None, verbosity: int, **options: Any) -> None:
+        signal.signal(signal.SIGTERM, _exit)
+        if verbosity < 2:  # a failure is one line
+            logging.getLogger("voices").setLevel(logging.ERROR)
+        bar = tqdm(
+            desc="Voices",
+            unit="",
+            disable=not sys.stderr.isatty(),
+            leave=False,
+            bar_format="{desc}: {n_fmt}/{total_fmt} |{bar}| {elapsed}{postfix}",
+        )
+
+        def show(run: SyncRun, voices: int, total: int | None) -> None:
+            bar.total, bar.n = total or bar.total, voices
+            bar.set_postfix_str(f"page {run.pages}")  # and draw: each page counts
+            if verbosity >= 2:
+                of = "" if total is None else f" of {total}"
+                self.stdout.write(f"Page {run.pages}: {voices} voices{of} so far")
+
+        try:
+            with bar:
+                run = sync_voices(
+                    trigger=SyncRun.Trigger.COMMAND,
+                    agency=_agency(agency) if agency else None,
+                    progress=show,
+                )
+        except KeyboardInterrupt:
+            raise CommandError("Interrupted; nothing was changed.", returncode=130) from None
+        except ServiceError as error:
+            raise CommandError(error.message) from error
+        self.stdout.write(run.message)
+        if run.skipped:
+            self.stderr.write(f"Skipped {run.skipped} records that cannot be stored")
+
+
+def _agency(agency_id: str) -> Agency:
+    try:
+        return Agency.objects.get(pk=agency_id)
+    except (Agency.DoesNotExist, ValidationError) as error:
+        raise CommandError(f"There is no agency with the id {agency_id!r}.") from error
+    except DatabaseError as error:
+        raise CommandError(SaveFailed.message) from error
+
+
+def _exit(signum: int, frame: Any) -> NoReturn:
+    sys.exit(128 + signum)

@@ -1,0 +1,88 @@
+"""The mirror of Ultravox's voices, and the history of its syncs."""
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+
+from agencies.models import Agency
+
+
+class Voice(models.Model):
+    """A voice, as Ultravox lists it; `voices/records.py` says how its fields become columns."""
+
+    id = models.TextField(primary_key=True)
+    name = models.TextField()
+    description = models.TextField(null=True, blank=True)
+    language_label = models.TextField("language", null=True, blank=True)
+    primary_language = models.TextField("language code", null=True, blank=True)
+    ownership = models.TextField(null=True, blank=True)
+    billing_style = models.TextField("billing", null=True, blank=True)
+    provider = models.TextField(null=True, blank=True)
+    preview_url = models.TextField("preview URL", null=True, blank=True)
+    definition = models.JSONField(null=True, blank=True)
+    last_synced_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "ultravox_voices"
+        ordering = ("name", "id")
+
+    def __str__(self) -> str:
+        return self.name or self.id
+
+
+class SyncRun(models.Model):
+    """One sync. An open run is also the lock on its agency's key: see `voices/runs.py`."""
+
+    class Trigger(models.TextChoices):
+        USER = "user"
+        SERVICE = "service"
+        COMMAND = "command"
+        SCHEDULE = "schedule"
+        ADMIN = "admin"
+
+    class Status(models.TextChoices):
+        RUNNING = "running"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+        ABANDONED = "abandoned"
+
+    trigger = models.TextField(choices=Trigger)
+    agency = models.ForeignKey(
+        Agency, on_delete=models.SET_NULL, null=True, help_text="Whose Ultravox key was used."
+    )
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True)
+    status = models.TextField(choices=Status, default=Status.RUNNING)
+    started_at = models.DateTimeField()
+    heartbeat_at = models.DateTimeField(help_text="When its process last showed that it lives.")
+    finished_at = models.DateTimeField(null=True)
+    pages = models.PositiveIntegerField(default=0)
+    synced = models.PositiveIntegerField(default=0)
+    skipped = models.PositiveIntegerField(default=0)
+    error_code = models.TextField(blank=True, default="")
+    error_message = models.TextField(blank=True, default="")
+    key_refused = models.BooleanField(
+        default=False, help_text="It failed for this agency's key; another's may work."
+    )
+
+    class Meta:
+        db_table = "voice_sync_runs"
+        ordering = ("-started_at", "-id")
+        indexes: ClassVar = [models.Index(fields=["-started_at", "-id"], name="newest_runs_first")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["agency"],
+                condition=models.Q(status="running"),
+                name="one_open_run_per_agency",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.trigger} at {self.started_at:%Y-%m-%d %H:%M:%S}: {self.status}"
+
+    @property
+    def message(self) -> str:
+        """Say in one sentence what a succeeded run did."""
+        if not self.synced:
+            return "No voices found in Ultravox"
+        return f"Synced {self.synced} voices from Ultravox"

@@ -1,0 +1,150 @@
+"""One record of Ultravox's listing becomes a row. Pure: no database, no settings.
+
+A record is stored as it was sent, but for what no database, or only one of ours, can hold. Then,
+on all of them alike:
+
+- U+0000 and lone surrogates become U+FFFD, in texts, in `definition` and in its keys;
+- a text field of another type becomes its JSON text, a missing `name` the empty text;
+- in `definition`, NaN and the infinities become null, a whole number of 1e16 and more that was
+  written as a float is written out in digits (PostgreSQL does so), an integer of over
+  `MAX_DIGITS` digits and what is nested deeper than `MAX_DEPTH` becomes its JSON text.
+"""
+
+import json
+import math
+import re
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+MAX_ID_LENGTH = 512  # characters: PostgreSQL indexes no more than 2,704 bytes of a key
+MAX_DEPTH = 100  # levels of `definition`; SQLite's JSON stops at 1,000
+MAX_DIGITS = 1000  # of an integer; Python converts no more than 4,300
+
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+LARGE_FLOAT = re.compile(rb"(?:^|[:,\[])-?[0-9.]+e[0-9]")  # 1e16 and more, as orjson writes it
+
+COLUMNS = {
+    "id": "voiceId",
+    "name": "name",
+    "description": "description",
+    "preview_url": "previewUrl",
+    "language_label": "languageLabel",
+    "primary_language": "primaryLanguage",
+    "ownership": "ownership",
+    "billing_style": "billingStyle",
+    "provider": "provider",
+    "definition": "definition",
+}
+FIELDS = tuple(COLUMNS.values())[:-1]
+REPEATED = 4  # from this column on, many voices have the same text: kept once in memory
+
+Row = tuple[str | None, ...]
+
+
+class UnusableRecord(ValueError):
+    """Say why a record cannot be stored."""
+
+
+def to_row(record: Any) -> Row:
+    """Return a record's columns in the order of COLUMNS, `definition` as JSON text.
+
+    Raises UnusableRecord where it has no usable `voiceId`.
+    """
+    if not isinstance(record, dict):
+        raise UnusableRecord(f"it is not an object but {_type_name(record)}")
+    return _plain_row(record) or _row(record)
+
+
+def _plain_row(record: dict[str, Any]) -> Row | None:
+    """Return the row of a record that is stored as it was sent, as most are; None of any other."""
+    texts = tuple(map(record.get, FIELDS))
+    voice_id, name, definition = texts[0], texts[1], record.get("definition")
+    try:
+        joined = "".join([text for text in texts if text is not None]).encode()
+        dumped = orjson.dumps(definition)
+    except (TypeError, UnicodeEncodeError):  # another type, a surrogate, a long number, nested deep
+        return None
+    if (
+        not voice_id
+        or len(voice_id) > MAX_ID_LENGTH
+        or not voice_id.strip()
+        or name is None
+        or b"\0" in joined
+        or b"\\u0000" in dumped
+        or dumped.count(b"{") + dumped.count(b"[") > MAX_DEPTH
+        or LARGE_FLOAT.search(dumped)
+    ):
+        return None
+    return (
+        *texts[:REPEATED],
+        *[sys.intern(text) if text else text for text in texts[REPEATED:]],
+        None if definition is None else dumped.decode(),
+    )
+
+
+def _row(record: dict[str, Any]) -> Row:
+    voice_id, name, *texts = map(record.get, FIELDS)
+    definition = _storable(record.get("definition"))
+    return (
+        _identifier(voice_id),
+        _text(name) or "",
+        *map(_text, texts),
+        None if definition is None else json.dumps(definition, ensure_ascii=False),
+    )
+
+
+def _identifier(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise UnusableRecord(f"its voiceId is {_type_name(value)}")
+    text = _text(value) or ""
+    if not text.strip():
+        raise UnusableRecord("its voiceId is empty")
+    if len(text) > MAX_ID_LENGTH:
+        raise UnusableRecord(f"its voiceId has more than {MAX_ID_LENGTH} characters")
+    return text
+
+
+def _type_name(value: Any) -> str:
+    return "null" if value is None else type(value).__name__
+
+
+def _text(value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        value = json.dumps(_storable(value), ensure_ascii=False)
+    return clean(value)
+
+
+def clean(text: str) -> str:
+    """Replace the characters that a database refuses."""
+    return UNSTORABLE.sub("\ufffd", text)
+
+
+def _storable(value: Any, depth: int = 0) -> Any:
+    match value:
+        case str():
+            return clean(value)
+        case dict():
+            return _nested(
+                value,
+                depth,
+                lambda: {clean(key): _storable(item, depth + 1) for key, item in value.items()},
+            )
+        case list():
+            return _nested(value, depth, lambda: [_storable(item, depth + 1) for item in value])
+        case float() if not math.isfinite(value):
+            return None
+        case float() if abs(value) >= 1e16:
+            return int(Decimal(repr(value)))
+        case int() if abs(value) >= 10**MAX_DIGITS:
+            return str(value)
+    return value
+
+
+def _nested(value: Any, depth: int, build: Callable[[], Any]) -> Any:
+    return build() if depth < MAX_DEPTH else clean(json.dumps(value, ensure_ascii=False))

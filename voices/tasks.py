@@ -1,0 +1,10 @@
+from voiceproject.celery import app
+from voiceproject.errors import ServiceError
+from voices import sync
+from voices.models import SyncRun
+
+
+@app.task(name="voices.sync_voices", throws=(ServiceError,))
+def sync_voices() -> None:
+    """Sync Ultravox's voices with any agency's key."""
+    sync.sync_voices(trigger=SyncRun.Trigger.SCHEDULE)
