@@ -44,12 +44,17 @@ class Tab:
         self._folder = folder
         page.on("console", lambda message: self._note(message.type, message.text))
         page.on("pageerror", lambda error: self._note("error", str(error)))
-        page.on("requestfailed", lambda request: self._note("error", f"failed: {request.url}"))
+        page.on("requestfailed", self._note_failure)
         page.on("response", lambda answer: self._note_answer(answer.status, answer.url))
 
     def _note(self, kind: str, text: str) -> None:
         if kind in ("error", "warning"):
             self.errors.append(f"{self.page.url}: {text}")
+
+    def _note_failure(self, request: Any) -> None:
+        if request.failure == "net::ERR_ABORTED":
+            return  # the page was left while it was still loading, its icon for example
+        self.errors.append(f"{self.page.url}: {request.failure}: {request.url}")
 
     def _note_answer(self, status: int, url: str) -> None:
         if status >= 400 or not url.startswith(self._site):
