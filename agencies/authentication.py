@@ -50,7 +50,7 @@ class CallerAuthentication(BaseAuthentication):
             return _caller(request)
         except (NotAuthenticated, InvalidApiKey, InvalidToken):
             throttle = FailedAuthenticationThrottle()
-            if not throttle.allow_request(request, None):  # type: ignore[arg-type]
+            if not throttle.allow_request(request, None):
                 raise Throttled(wait=throttle.wait()) from None
             raise
 

@@ -1,13 +1,18 @@
 """Limits against guessing and floods. The settings `RATE_LIMIT_...` are DRF rates such as `600/min`.
 
-Counts are kept in the cache (`CACHE_URL`): in each process by default, in Redis for all of them.
+Counts are kept in the cache (`CACHE_URL`): in each process by default, in Redis for all of them. While
+Redis is away nothing is counted, and everything else goes on; failed logins are counted in the database.
 """
 
+import logging
 from typing import Any
 
 from django.http import HttpRequest
+from redis.exceptions import RedisError
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle, SimpleRateThrottle
+
+logger = logging.getLogger(__name__)
 
 
 def client_ip(request: HttpRequest) -> str:
@@ -25,7 +30,16 @@ def login_name(request: HttpRequest, credentials: dict[str, Any] | None = None) 
     return str(given.get("username") or given.get("email") or "").strip().lower()[:255]
 
 
-class _IPThrottle(SimpleRateThrottle):
+class _Throttle(SimpleRateThrottle):
+    def allow_request(self, request: Request, view: Any) -> bool:
+        try:
+            return super().allow_request(request, view)
+        except RedisError as error:
+            logger.error("Requests are not counted: CACHE_URL fails with %s", type(error).__name__)
+            return True
+
+
+class _IPThrottle(_Throttle):
     def get_cache_key(self, request: Request, view: Any) -> str:
         return self.cache_format % {"scope": self.scope, "ident": self.get_ident(request)}
 
@@ -42,7 +56,7 @@ class TokenThrottle(_IPThrottle):
     scope = "token"
 
 
-class SyncThrottle(SimpleRateThrottle):
+class SyncThrottle(_Throttle):
     """Count a caller's syncs: a user's, or those of all service keys."""
 
     scope = "sync"

@@ -1,5 +1,6 @@
 """Fixtures: the sandbox as Ultravox, agencies and users, and projects in processes of their own."""
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ from tests.environment import SERVICE_KEY
 from tests.project import Database, Project
 
 PASSWORD = "a password of the tests"
+
+# Shells let what they start in the background ignore Ctrl-C, and so would all processes of the tests.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -1,22 +1,10 @@
-"""Redis and RabbitMQ as brokers, and what becomes of a sync whose worker dies.
+"""Redis and RabbitMQ as brokers, and what becomes of a sync whose worker dies."""
 
-Each test has a Redis database or a RabbitMQ virtual host of its own. `TEST_REDIS_URL` names a server
-with an empty database between 1 and 15. `TEST_AMQP_URL` names a server whose `rabbitmqctl` this user
-may run; without it the virtual host of the URL is used, and what Celery has in it deleted.
-"""
-
-import contextlib
-import fcntl
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
-import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import amqp  # type: ignore[import-untyped]
 import pytest
@@ -25,94 +13,13 @@ import redis
 from sandbox import API_KEY, Sandbox
 from tests.project import Project, wait_for
 from tests.seeding import add_agency
+from tests.services import QUEUE, channel, rabbitmq_host, redis_database
 
 pytestmark = pytest.mark.broker
 
 CELERY = ("-m", "celery", "-A", "voiceproject")
 WORKER = (*CELERY, "worker", "--concurrency", "1", "--loglevel", "INFO")
 SEND = "from voices.tasks import sync_voices; sync_voices.delay()"
-QUEUE = "celery"
-
-
-@contextlib.contextmanager
-def redis_database() -> Iterator[str]:
-    """Return the URL of an empty Redis database that no other test has."""
-    url = os.environ.get("TEST_REDIS_URL")
-    if not url:
-        pytest.skip("TEST_REDIS_URL is not set, for example to redis://127.0.0.1:6379/0")
-    server = urlsplit(url)._replace(path="").geturl()
-    for number in range(1, 16):
-        with contextlib.ExitStack() as stack:
-            client = stack.enter_context(redis.Redis.from_url(f"{server}/{number}"))
-            if _take(stack, f"redis-{number}") and not client.dbsize():
-                stack.callback(client.flushdb)
-                yield f"{server}/{number}"
-                return
-    pytest.skip("All databases 1 to 15 of TEST_REDIS_URL hold something")
-
-
-@contextlib.contextmanager
-def rabbitmq_host() -> Iterator[str]:
-    """Return the URL of a RabbitMQ virtual host that no other test has."""
-    url = os.environ.get("TEST_AMQP_URL")
-    if not url:
-        pytest.skip("TEST_AMQP_URL is not set, for example to amqp://guest:guest@127.0.0.1:5672//")
-    parts = urlsplit(url)
-    name = f"voices-{uuid.uuid4().hex[:12]}"
-    with contextlib.ExitStack() as stack:
-        if _rabbitmqctl("add_vhost", name):
-            stack.callback(_rabbitmqctl, "delete_vhost", name)
-            assert _rabbitmqctl(
-                "set_permissions", "-p", name, parts.username or "guest", *[".*"] * 3
-            )
-            yield parts._replace(path=f"/{name}").geturl()
-        else:
-            _take(stack, "rabbitmq", wait=True)
-            _clean(url)
-            stack.callback(_clean, url)
-            yield url
-
-
-def _rabbitmqctl(*arguments: str) -> bool:
-    """Run it, and return whether it is there and did what was asked."""
-    if not (command := shutil.which("rabbitmqctl")):
-        return False
-    return not subprocess.run([command, *arguments], capture_output=True, check=False).returncode
-
-
-def _take(stack: contextlib.ExitStack, name: str, *, wait: bool = False) -> bool:
-    """Hold a name among all test processes of this machine until the stack is left."""
-    file = stack.enter_context((Path(tempfile.gettempdir()) / f"voices-sync-{name}.lock").open("w"))
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    return True
-
-
-@contextlib.contextmanager
-def channel(url: str) -> Iterator[Any]:
-    parts = urlsplit(url)
-    with amqp.Connection(
-        f"{parts.hostname}:{parts.port or 5672}",
-        userid=parts.username or "guest",
-        password=parts.password or "guest",
-        virtual_host=unquote(parts.path[1:]) or "/",
-    ) as connection:
-        yield connection.channel()
-
-
-def _clean(url: str) -> None:
-    """Delete what Celery makes in a virtual host; the 28 pairs are for delays, which we have not."""
-    with channel(url) as open_channel:
-        open_channel.queue_delete(QUEUE)
-        for name in [f"celery_delayed_{number}" for number in range(28)]:
-            open_channel.queue_delete(name)
-            open_channel.exchange_delete(name)
-        for name in ("celery_delayed_delivery", QUEUE, "celeryev", "celery.pidbox"):
-            open_channel.exchange_delete(name)
-        open_channel.exchange_delete("reply.celery.pidbox")
-
 
 BROKERS = {"redis": redis_database, "rabbitmq": rabbitmq_host}
 

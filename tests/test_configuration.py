@@ -1,6 +1,7 @@
 """The settings, as an operator's environment and `.env` make them."""
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -101,10 +102,19 @@ def test_a_start_without_it_for_nobody_else(clone: Path) -> None:
     [
         ("DJANGO_DEBUG", "perhaps"),
         ("DJANGO_TRUSTED_PROXIES", "two"),
+        ("DJANGO_TRUSTED_PROXIES", "-1"),
+        ("DJANGO_LOG_LEVEL", "loud"),
+        ("DATABASE_URL", "db.sqlite3"),
+        ("CACHE_URL", "redis"),
         ("ULTRAVOX_TIMEOUT", "ten seconds"),
         ("ULTRAVOX_DEADLINE", "1,5"),
+        ("ULTRAVOX_DEADLINE", "0"),
         ("ULTRAVOX_MAX_PAGES", "1.5"),
+        ("RATE_LIMIT_SYNC", "many"),
+        ("RATE_LIMIT_TOKEN", "0/min"),
+        ("RATE_LIMIT_FAILED", "5/fortnight"),
         ("LOGIN_FAILURES", "many"),
+        ("LOGIN_LOCK_MINUTES", "-5"),
     ],
 )
 def test_a_malformed_value_is_named_in_one_line(name: str, value: str) -> None:
@@ -165,12 +175,17 @@ def test_the_environment_wins_over_the_file(clone: Path) -> None:
     assert shown == {"ULTRAVOX_TIMEOUT": 4.5, "DEBUG": True}
 
 
-def test_defaults(clone: Path) -> None:
+@pytest.mark.parametrize(
+    "unset", [{}, dict.fromkeys(ENVIRONMENT, ""), dict.fromkeys(ENVIRONMENT, " ")]
+)
+def test_defaults(clone: Path, unset: dict[str, str]) -> None:
+    unset = {name: value for name, value in unset.items() if name != "DJANGO_SETTINGS_MODULE"}
     shown = show(
         "DEBUG", "ALLOWED_HOSTS", "CREDENTIALS_KEYS", "SERVICE_API_KEYS", "SUPABASE_URL",
         "SUPABASE_JWT_SECRET", "ULTRAVOX_API_URL", "ULTRAVOX_TIMEOUT", "ULTRAVOX_DEADLINE",
-        "CORS_ALLOWED_ORIGINS", "CORS_ALLOW_ALL_ORIGINS",
-        folder=clone, DJANGO_SECRET_KEY=SECRET,
+        "CORS_ALLOWED_ORIGINS", "CORS_ALLOW_ALL_ORIGINS", "HTTPS", "TRUSTED_PROXIES", "LOG_LEVEL",
+        "CELERY_BROKER_URL", "RATE_LIMIT_SYNC", "LOGIN_FAILURES",
+        folder=clone, **unset | {"DJANGO_SECRET_KEY": SECRET},
     )  # fmt: skip
     assert shown == {
         "DEBUG": False,
@@ -184,4 +199,10 @@ def test_defaults(clone: Path) -> None:
         "ULTRAVOX_DEADLINE": 50,
         "CORS_ALLOWED_ORIGINS": [],
         "CORS_ALLOW_ALL_ORIGINS": False,
+        "HTTPS": False,
+        "TRUSTED_PROXIES": 0,
+        "LOG_LEVEL": logging.INFO,
+        "CELERY_BROKER_URL": "filesystem://",
+        "RATE_LIMIT_SYNC": "600/min",
+        "LOGIN_FAILURES": 10,
     }

@@ -334,8 +334,8 @@ def test_checks_of_keys(settings: Any, keys: list[str], expected: list[str]) -> 
         ("ULTRAVOX_API_URL", "api.ultravox.ai", "voices.E001"),
         ("ULTRAVOX_API_URL", "ftp://api.ultravox.ai", "voices.E001"),
         ("ULTRAVOX_API_URL", "http://[::", "voices.E001"),
-        ("ULTRAVOX_TIMEOUT", 0, "voices.E002"),
-        ("ULTRAVOX_DEADLINE", -1, "voices.E002"),
+        ("CELERY_BROKER_URL", "rediss//127.0.0.1", "voices.E002"),
+        ("CELERY_BROKER_URL", "http://127.0.0.1", "voices.E002"),
     ],
 )
 def test_checks_of_other_settings(settings: Any, name: str, value: Any, expected: str) -> None:

@@ -15,7 +15,8 @@ from agencies.models import User
 from sandbox import API_KEY, Sandbox
 from tests.answers import ADDRESSES, REFRESH, TOKEN, assert_error
 from tests.environment import ENVIRONMENT, SERVICE_KEY
-from tests.project import Database, Project
+from tests.project import Database, Project, free_port
+from tests.services import redis_database
 
 PASSWORD = "a password of the tests"
 SYNCS, TOKENS, FAILED, LOGINS = 4, 12, 5, 3
@@ -192,6 +193,29 @@ def test_who_is_limited_hears_405_first(limited: tuple[str, Project]) -> None:
     for _ in range(FAILED + 2):
         response = requests.get(limited[0] + ADDRESSES[0], headers=headers)
         assert_error(response, 405, "method_not_allowed")
+
+
+@pytest.mark.broker
+def test_machines_count_together_in_redis(project: Callable[..., Project]) -> None:
+    with redis_database() as cache:
+        limited = project(CACHE_URL=cache, RATE_LIMIT_FAILED="4/hour", WEB_CONCURRENCY="1")
+        machines = [limited.serve(), limited.serve()]
+        for machine in machines * 2:
+            response = requests.post(machine + ADDRESSES[0])
+            assert_error(response, 401, "not_authenticated")
+        for machine in machines:
+            assert_error(requests.post(machine + ADDRESSES[0]), 429, "rate_limited")
+
+
+def test_without_the_cache_all_goes_on(project: Callable[..., Project], ultravox: Sandbox) -> None:
+    away = f"redis://127.0.0.1:{free_port()}/1"
+    site = project(CACHE_URL=away, ULTRAVOX_API_URL=ultravox.url, RATE_LIMIT_SYNC="1/hour")
+    site.seed(key=API_KEY)
+    address = site.serve() + ADDRESSES[0]
+    for _ in range(2):
+        assert requests.post(address, headers={"apikey": SERVICE_KEY}).status_code == 200
+    assert_error(requests.post(address), 401, "not_authenticated")
+    assert "CACHE_URL fails with ConnectionError" in site.log("web")
 
 
 def test_a_lock_ends(client: Client, user: User) -> None:

@@ -1,17 +1,31 @@
 """All settings, read from the environment and from `.env`, in the order of the README's table."""
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
-from environs import Env, EnvError
+from environs import Env, EnvError, validate
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-PAGE_SIZE = 100  # voices a page of Ultravox's listing, and rows a page of the admin
+SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}
+LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+ABOVE_0 = validate.Range(min=0, min_inclusive=False, error="Must be above 0.")
+NOT_NEGATIVE = validate.Range(min=0, error="Must not be negative.")
+RATE = validate.Regexp(
+    r"[1-9]\d*/(s|sec|second|m|min|minute|h|hour|d|day)\Z", error="Is not like 600/min."
+)
+
+T = TypeVar("T")
 
 env = Env()
 env.read_env(BASE_DIR / ".env", recurse=False)
+
+
+def _optional(parse: Callable[..., T], name: str, default: T, **options: Any) -> T:
+    """Read a variable. An empty one is not set: compose files and CI hand on such."""
+    return parse(name, **options) if env.str(name, "").strip() else default
 
 
 def _strings(name: str) -> list[str]:
@@ -25,40 +39,43 @@ def _url(name: str, default: str = "") -> str:
 
 try:
     # Django
-    SECRET_KEY = env.str("DJANGO_SECRET_KEY", "")
-    DEBUG = env.bool("DJANGO_DEBUG", False)
+    SECRET_KEY = _optional(env.str, "DJANGO_SECRET_KEY", "")
+    DEBUG = _optional(env.bool, "DJANGO_DEBUG", False)
     ALLOWED_HOSTS = _strings("DJANGO_ALLOWED_HOSTS") or ["localhost", "127.0.0.1"]
     _LOCAL = {"localhost", "127.0.0.1", "[::1]", ".localhost", "testserver", "*"}
-    HTTPS = env.bool("DJANGO_HTTPS", not DEBUG and any(h not in _LOCAL for h in ALLOWED_HOSTS))
-    TRUSTED_PROXIES = env.int("DJANGO_TRUSTED_PROXIES", 0)
-    LOG_LEVEL = env.str("DJANGO_LOG_LEVEL", "INFO").upper()
+    _is_public = not DEBUG and any(host not in _LOCAL for host in ALLOWED_HOSTS)
+    HTTPS = _optional(env.bool, "DJANGO_HTTPS", _is_public)
+    TRUSTED_PROXIES = _optional(env.int, "DJANGO_TRUSTED_PROXIES", 0, validate=NOT_NEGATIVE)
+    LOG_LEVEL = _optional(env.log_level, "DJANGO_LOG_LEVEL", logging.INFO)
     # The database and the cache
-    DATABASES: dict[str, Any] = {
-        "default": env.dj_db_url("DATABASE_URL", "sqlite:///db.sqlite3", conn_max_age=60)
-    }
-    PORTABLE_WRITER = env.bool("PORTABLE_WRITER", False)
-    CACHES = {"default": env.dj_cache_url("CACHE_URL", "locmem://")}
+    DATABASES: dict[str, Any] = {"default": _optional(env.dj_db_url, "DATABASE_URL", SQLITE)}
+    PORTABLE_WRITER = _optional(env.bool, "PORTABLE_WRITER", False)
+    CACHES = {"default": _optional(env.dj_cache_url, "CACHE_URL", LOCMEM)}
     # Keys and tokens
     CREDENTIALS_KEYS = _strings("CREDENTIALS_KEYS")
     SERVICE_API_KEYS = _strings("SERVICE_API_KEYS")
     SUPABASE_URL = _url("SUPABASE_URL")
-    SUPABASE_JWT_SECRET = env.str("SUPABASE_JWT_SECRET", "")
+    SUPABASE_JWT_SECRET = _optional(env.str, "SUPABASE_JWT_SECRET", "")
     # Ultravox
     ULTRAVOX_API_URL = _url("ULTRAVOX_API_URL", "https://api.ultravox.ai")
-    ULTRAVOX_TIMEOUT = env.float("ULTRAVOX_TIMEOUT", 10)
-    ULTRAVOX_DEADLINE = env.float("ULTRAVOX_DEADLINE", 50)
-    ULTRAVOX_MAX_PAGES = env.int("ULTRAVOX_MAX_PAGES", 10_000)
-    ULTRAVOX_MAX_PAGE_BYTES = env.int("ULTRAVOX_MAX_PAGE_BYTES", 32 * 1024 * 1024)
-    ULTRAVOX_MAX_BYTES = env.int("ULTRAVOX_MAX_BYTES", 512 * 1024 * 1024)
+    ULTRAVOX_TIMEOUT = _optional(env.float, "ULTRAVOX_TIMEOUT", 10.0, validate=ABOVE_0)
+    ULTRAVOX_DEADLINE = _optional(env.float, "ULTRAVOX_DEADLINE", 50.0, validate=ABOVE_0)
+    ULTRAVOX_MAX_PAGES = _optional(env.int, "ULTRAVOX_MAX_PAGES", 10_000, validate=ABOVE_0)
+    ULTRAVOX_MAX_PAGE_BYTES = _optional(
+        env.int, "ULTRAVOX_MAX_PAGE_BYTES", 32 * 1024 * 1024, validate=ABOVE_0
+    )
+    ULTRAVOX_MAX_BYTES = _optional(
+        env.int, "ULTRAVOX_MAX_BYTES", 512 * 1024 * 1024, validate=ABOVE_0
+    )
     # The schedule
-    CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", "") or "filesystem://"
+    CELERY_BROKER_URL = _optional(env.str, "CELERY_BROKER_URL", "filesystem://")
     # Browsers, and limits against guessing and floods
     _origins = [origin.rstrip("/") for origin in _strings("CORS_ALLOWED_ORIGINS")]
-    RATE_LIMIT_SYNC = env.str("RATE_LIMIT_SYNC", "600/min")
-    RATE_LIMIT_TOKEN = env.str("RATE_LIMIT_TOKEN", "300/min")
-    RATE_LIMIT_FAILED = env.str("RATE_LIMIT_FAILED", "600/min")
-    LOGIN_FAILURES = env.int("LOGIN_FAILURES", 10)
-    LOGIN_LOCK_MINUTES = env.float("LOGIN_LOCK_MINUTES", 5)
+    RATE_LIMIT_SYNC = _optional(env.str, "RATE_LIMIT_SYNC", "600/min", validate=RATE)
+    RATE_LIMIT_TOKEN = _optional(env.str, "RATE_LIMIT_TOKEN", "300/min", validate=RATE)
+    RATE_LIMIT_FAILED = _optional(env.str, "RATE_LIMIT_FAILED", "600/min", validate=RATE)
+    LOGIN_FAILURES = _optional(env.int, "LOGIN_FAILURES", 10, validate=ABOVE_0)
+    LOGIN_LOCK_MINUTES = _optional(env.float, "LOGIN_LOCK_MINUTES", 5.0, validate=ABOVE_0)
 except EnvError as error:
     raise ImproperlyConfigured(f"{error} (in the environment or in .env)") from error
 
@@ -126,10 +143,12 @@ STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True  # the admin has its files without `collectstatic`
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# The database: SQLite takes the write lock when a transaction begins, so that two of them wait for
-# each other instead of failing half way, and readers do not wait for writers.
+# The database and the cache: SQLite takes the write lock when a transaction begins, so that two of them
+# wait for each other instead of failing half way, and readers do not wait for writers. A cache in Redis
+# that does not answer holds nobody up.
 
 _database = DATABASES["default"]
+_database["CONN_MAX_AGE"] = 60  # seconds
 if _database["ENGINE"] == "django.db.backends.sqlite3":
     if _database["NAME"] and not _database["NAME"].startswith((":", "file:")):
         _database["NAME"] = BASE_DIR / _database["NAME"]
@@ -141,6 +160,11 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
 elif _database["ENGINE"] == "django.db.backends.postgresql":
     _database["OPTIONS"] = {"connect_timeout": 5} | _database.get("OPTIONS", {})
     _database["CONN_HEALTH_CHECKS"] = True
+_cache: dict[str, Any] = CACHES["default"]
+if _cache["BACKEND"] == "django.core.cache.backends.redis.RedisCache":
+    _cache["OPTIONS"] = {"socket_connect_timeout": 1, "socket_timeout": 1} | _cache.get(
+        "OPTIONS", {}
+    )
 
 # Users, passwords, login
 
@@ -233,16 +257,15 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {}
 BACKGROUND_DEADLINE = 10 * ULTRAVOX_DEADLINE  # seconds: of a sync that no request waits for
-_broker = urlsplit(CELERY_BROKER_URL)
-match _broker.scheme:
-    case "filesystem":
-        BROKER_FOLDER = BASE_DIR / (_broker.path.rstrip("/") or ".celery")
+match CELERY_BROKER_URL.split("://"):
+    case ["filesystem", _folder]:
+        BROKER_FOLDER = BASE_DIR / (_folder.rstrip("/") or ".celery")
         CELERY_BROKER_TRANSPORT_OPTIONS = {
             "data_folder_in": str(BROKER_FOLDER / "messages"),
             "data_folder_out": str(BROKER_FOLDER / "messages"),
             "control_folder": str(BROKER_FOLDER / "control"),
         }
-    case "redis" | "rediss":
+    case ["redis" | "rediss", *_]:
         # A message that no worker acknowledged in this time, of the longest sync and its write, is
         # given to another one; should its sync live after all, the other waits for that and is done.
         # Such messages are looked for every 5 seconds, by default every 100.
@@ -251,7 +274,7 @@ match _broker.scheme:
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,
         }
-    case "amqp" | "amqps" | "pyamqp":
+    case ["amqp" | "amqps" | "pyamqp", *_]:
         CELERY_TASK_DEFAULT_QUEUE_TYPE = "quorum"
         CELERY_BROKER_TRANSPORT_OPTIONS = {"confirm_publish": True}
 

@@ -23,13 +23,19 @@ def check_ultravox(**kwargs: Any) -> list[CheckMessage]:
                 id="voices.E001",
             )
         )
-    for name in (
-        "ULTRAVOX_TIMEOUT",
-        "ULTRAVOX_DEADLINE",
-        "ULTRAVOX_MAX_PAGES",
-        "ULTRAVOX_MAX_PAGE_BYTES",
-        "ULTRAVOX_MAX_BYTES",
-    ):
-        if not getattr(settings, name) > 0:
-            messages.append(Error(f"{name} is not above 0.", id="voices.E002"))
     return messages
+
+
+@register
+def check_broker(**kwargs: Any) -> list[CheckMessage]:
+    from kombu.transport import TRANSPORT_ALIASES  # of no use to the commands that skip checks
+
+    if settings.CELERY_BROKER_URL.partition("://")[0] in TRANSPORT_ALIASES:
+        return []
+    return [
+        Error(
+            "CELERY_BROKER_URL names no broker that Celery knows.",
+            hint="It begins with redis:// or amqp://; leave it out for the embedded broker.",
+            id="voices.E002",
+        )
+    ]

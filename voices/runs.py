@@ -160,9 +160,7 @@ def beat(run: SyncRun) -> None:
 def hold(run: SyncRun) -> None:
     """Lock the run's row in the writing transaction. Raises SaveFailed where it was abandoned."""
     if not _ours(run).select_for_update().exists():
-        raise SaveFailed(
-            "The sync was taken for dead and given up; nothing was changed. Try again."
-        )
+        raise SaveFailed(TAKEN_FOR_DEAD)
 
 
 def succeed(run: SyncRun) -> None:

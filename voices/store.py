@@ -20,12 +20,7 @@ from voices.records import COLUMNS, Row
 BATCH = 500  # rows a statement of the portable writer
 NAMES = [*COLUMNS, "last_synced_at"]
 INTO = f"INTO ultravox_voices ({', '.join(NAMES)})"
-UPDATE = (
-    "ON CONFLICT (id) DO UPDATE SET "
-    + ", ".join(  # nosec B608
-        f"{n} = EXCLUDED.{n}" for n in NAMES[1:]
-    )
-)
+UPDATE = "ON CONFLICT (id) DO UPDATE SET " + ", ".join(f"{n} = EXCLUDED.{n}" for n in NAMES[1:])
 
 
 def upsert(rows: Sequence[Row], *, synced_at: datetime) -> None:
@@ -42,7 +37,7 @@ def _copy(rows: Sequence[Row], synced_at: datetime) -> None:
     columns = ", ".join(COLUMNS)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"CREATE TEMPORARY TABLE incoming AS SELECT {columns} FROM ultravox_voices WITH NO DATA"  # nosec B608
+            f"CREATE TEMPORARY TABLE incoming AS SELECT {columns} FROM ultravox_voices WITH NO DATA"
         )
         with (
             connection.wrap_database_errors,
@@ -50,7 +45,7 @@ def _copy(rows: Sequence[Row], synced_at: datetime) -> None:
         ):
             for row in rows:
                 copy.write_row(row)
-        cursor.execute(f"INSERT {INTO} SELECT {columns}, %s FROM incoming {UPDATE}", [synced_at])  # nosec B608
+        cursor.execute(f"INSERT {INTO} SELECT {columns}, %s FROM incoming {UPDATE}", [synced_at])
         cursor.execute("DROP TABLE incoming")
 
 

@@ -40,9 +40,7 @@ class SyncVoicesView(APIView):
     http_method_names = ["post", "options"]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Refuse other methods before asking who calls; DRF asks first."""
-        if request.method not in ("POST", "OPTIONS"):
-            self.http_method_not_allowed(request)
+        """Ask who calls a POST only: other methods are refused whoever calls, where DRF asks first."""
         if request.method == "POST":
             super().initial(request, *args, **kwargs)
 
