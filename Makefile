@@ -11,10 +11,10 @@ run: $(VENV)/run
 	@PORT=$(PORT) $(BIN)/python scripts/run.py
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest -n 4 $(TESTS)
+	$(BIN)/python -m pytest -n 4 --dist worksteal $(TESTS)
 
 docs: $(VENV)/dev
-	$(BIN)/python -m pytest -n 4 -q -m reliability --reliability docs/reliability.md
+	$(BIN)/python -m pytest -n 4 --dist worksteal -q -m reliability --reliability docs/reliability.md
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -260,6 +260,7 @@ BACKGROUND_DEADLINE = 10 * ULTRAVOX_DEADLINE  # seconds: of a sync that no reque
 match CELERY_BROKER_URL.split("://"):
     case ["filesystem", _folder]:
         BROKER_FOLDER = BASE_DIR / (_folder.rstrip("/") or ".celery")
+        CELERY_BROKER_TRANSPORT = "voiceproject.broker:Transport"
         CELERY_BROKER_TRANSPORT_OPTIONS = {
             "data_folder_in": str(BROKER_FOLDER / "messages"),
             "data_folder_out": str(BROKER_FOLDER / "messages"),

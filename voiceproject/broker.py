@@ -1,0 +1,57 @@
+"""The embedded broker, whose messages and bindings are files: kombu's, for several processes at once.
+
+kombu's channel (5.7) opens a file first and locks it then. A process that reads in between finds it
+empty, and that ends a worker, and the message, a due sync, is lost. So does a file that was left half
+written, by a crash or on a full disk.
+"""
+
+import fcntl
+import functools
+import logging
+from collections.abc import Callable
+from queue import Empty
+from typing import Any
+
+from kombu.transport import filesystem
+
+logger = logging.getLogger(__name__)
+
+
+def _alone(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the channel's method, run in one process at a time."""
+
+    @functools.wraps(method)
+    def alone(channel: filesystem.Channel, *args: Any, **kwargs: Any) -> Any:
+        with (channel.control_folder / "lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
+            return method(channel, *args, **kwargs)
+
+    return alone
+
+
+class Channel(filesystem.Channel):
+    get_table = _alone(filesystem.Channel.get_table)
+    _delete = _alone(filesystem.Channel._delete)
+    _put = _alone(filesystem.Channel._put)
+
+    @_alone
+    def _get(self, queue: str) -> dict[str, Any]:
+        try:
+            return super()._get(queue)
+        except ValueError:
+            logger.warning("A message in %s was half written; left out", self.data_folder_in)
+            raise Empty from None
+
+    @_alone
+    def _queue_bind(self, exchange: str, *binding: str) -> None:
+        try:
+            super()._queue_bind(exchange, *binding)
+        except ValueError:
+            # Each process binds the queues that it uses.
+            self._exchange_file(exchange).unlink()
+            super()._queue_bind(exchange, *binding)
+
+
+class Transport(filesystem.Transport):
+    Channel = Channel
+    default_connection_params: dict[str, Any] = {}  # no host, and no warning that there is none
