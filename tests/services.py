@@ -9,8 +9,10 @@ import contextlib
 import fcntl
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,3 +104,40 @@ def _clean(url: str) -> None:
         for name in ("celery_delayed_delivery", QUEUE, "celeryev", "celery.pidbox"):
             open_channel.exchange_delete(name)
         open_channel.exchange_delete("reply.celery.pidbox")
+
+
+class Relay:
+    """A way to a server that can be cut and mended."""
+
+    def __init__(self, server: tuple[str, int]) -> None:
+        self.server = server
+        self.port = 0  # chosen by the first mend()
+        self.mend()
+
+    def mend(self) -> None:
+        self.open: list[socket.socket] = []
+        listener = socket.create_server(("127.0.0.1", self.port))
+        self.listener, self.port = listener, listener.getsockname()[1]
+        threading.Thread(target=self._accept, args=(listener, self.open), daemon=True).start()
+
+    def cut(self) -> None:
+        """End all connections, and refuse new ones."""
+        for end in (self.listener, *self.open):
+            with contextlib.suppress(OSError):  # ended by its other side
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def _accept(self, listener: socket.socket, ends: list[socket.socket]) -> None:
+        with contextlib.suppress(OSError):  # the way was cut
+            while True:
+                pair = (listener.accept()[0], socket.create_connection(self.server))
+                ends.extend(pair)
+                for way in (pair, pair[::-1]):
+                    threading.Thread(target=self._pass_on, args=way, daemon=True).start()
+
+    @staticmethod
+    def _pass_on(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import amqp  # type: ignore[import-untyped]
 import pytest
@@ -13,7 +14,7 @@ import redis
 from sandbox import API_KEY, Sandbox
 from tests.project import Project, wait_for
 from tests.seeding import add_agency
-from tests.services import QUEUE, channel, rabbitmq_host, redis_database
+from tests.services import QUEUE, Relay, channel, rabbitmq_host, redis_database
 
 pytestmark = pytest.mark.broker
 
@@ -59,7 +60,10 @@ def messages(broker: str) -> int:
         with redis.Redis.from_url(broker) as client:
             return client.llen(QUEUE) + client.hlen("unacked")
     with channel(broker) as open_channel:
-        return open_channel.queue_declare(QUEUE, passive=True).message_count
+        try:
+            return open_channel.queue_declare(QUEUE, passive=True).message_count
+        except amqp.NotFound:  # nobody has sent one
+            return 0
 
 
 DONE = ("schedule", "succeeded", 300, "")
@@ -76,6 +80,28 @@ def test_syncs_on_schedule(site: Project, broker: str) -> None:
     end(worker)
     assert set(runs(site)) == {DONE}
     assert site.database.value("SELECT count(*) FROM ultravox_voices") == 300
+
+
+def test_a_sync_that_falls_due_while_the_broker_is_away_is_sent_after(
+    site: Project, broker: str
+) -> None:
+    parts = urlsplit(broker)
+    relay = Relay((parts.hostname or "", parts.port or 5672))
+    netloc = f"{parts.netloc.rpartition('@')[0]}@127.0.0.1:{relay.port}".removeprefix("@")
+    site.database.rows(
+        "UPDATE django_celery_beat_intervalschedule SET every = 5, period = 'seconds'"
+    )
+    url = parts._replace(netloc=netloc).geturl()
+    beat = site.start(*CELERY, "beat", log="beat", CELERY_BROKER_URL=url)
+    wait_for(lambda: messages(broker) == 1, 30, "the first sync")
+    relay.cut()
+    wait_for(lambda: "The broker cannot be reached" in site.log("beat"), 30, "the second one")
+    relay.mend()
+    wait_for(lambda: messages(broker) == 2, 30, "the second one, sent")
+    end(beat)
+    relay.cut()
+    assert "Message Error" not in site.log("beat")
+    assert "Traceback" not in site.log("beat")
 
 
 def test_a_sync_whose_worker_was_killed_is_done_again(

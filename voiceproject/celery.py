@@ -1,12 +1,17 @@
 """The Celery application: `celery -A voiceproject worker -B`."""
 
+import logging
 import os
 from pathlib import Path
+from typing import Any
 
 from celery import Celery
+from celery.signals import beat_embedded_init, beat_init
 from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voiceproject.settings")
+
+logger = logging.getLogger(__name__)
 
 app = Celery("voiceproject")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -16,3 +21,20 @@ app.autodiscover_tasks()
 for name in ("data_folder_in", "control_folder"):
     if folder := settings.CELERY_BROKER_TRANSPORT_OPTIONS.get(name):
         Path(folder).mkdir(parents=True, exist_ok=True)
+
+
+def _log_retry(error: Exception, interval: float) -> None:
+    logger.warning("The broker cannot be reached (%s); beat tries again in %d s", error, interval)
+
+
+@beat_init.connect
+@beat_embedded_init.connect
+def _send_until_sent(**_signal: Any) -> None:
+    """Let beat wait for a broker that is away: it would give up, and the sync wait for its next turn."""
+    app.conf.task_publish_retry_policy = {
+        "max_retries": None,
+        "interval_start": 0,  # seconds
+        "interval_step": 1,
+        "interval_max": 10,
+        "errback": _log_retry,
+    }

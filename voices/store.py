@@ -54,7 +54,8 @@ def _execute_many(rows: Sequence[Row], synced_at: datetime) -> None:
     time = connection.ops.adapt_datetimefield_value(synced_at)
     with connection.cursor() as cursor:
         cursor.executemany(
-            f"INSERT {INTO} VALUES ({values}) {UPDATE}", ((*row, time) for row in rows)
+            f"INSERT {INTO} VALUES ({values}) {UPDATE}",
+            ((*row, time) for row in rows),  # type: ignore[arg-type]  # sqlite3 takes any iterable
         )
 
 
