@@ -134,7 +134,7 @@ class Database:
         try:
             yield
         finally:
-            name = "slow" if kind is SLOW else "fail"
+            name = "fail" if kind is FAIL else "slow"
             self.script(REMOVE[self.is_postgresql].format(name=name, **how))
 
     def script(self, statements: str) -> None:

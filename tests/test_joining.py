@@ -12,7 +12,7 @@ from django.db import connection
 from agencies.models import Agency
 from sandbox import Sandbox
 from tests.environment import SERVICE_KEY
-from tests.project import Project, wait_for
+from tests.project import SLOW, Project, wait_for
 from tests.reliability import shows
 from voices import runs
 from voices.models import SyncRun, Voice
@@ -49,6 +49,27 @@ def test_twenty_posts_are_one_sync(
     assert listings <= 2
     assert made.database.rows(RUNS) == [("service", "succeeded", "")] * listings
     record_property("concurrent_posts", 20)
+
+
+@shows("concurrency")
+def test_a_sync_that_writes_is_joined(project: Callable[..., Project], ultravox: Sandbox) -> None:
+    """SQLite, too, where a second writer would wait for the first, and then sync once more."""
+    made = project(ULTRAVOX_API_URL=ultravox.url)
+    made.seed()
+    url = made.serve()
+    ultravox.voices[0]["name"] = "first"
+    seconds = {
+        kind: sql.replace("pg_sleep(30)", "pg_sleep(3)").replace("300000000", "30000000")
+        for kind, sql in SLOW.items()
+    }
+    how = {"table": "ultravox_voices", "event": "INSERT", "when": "NEW.name = 'first'"}
+    with made.database.trigger(seconds, **how), ThreadPoolExecutor(2) as pool:
+        first = pool.submit(post, url, apikey=SERVICE_KEY)
+        wait_for(made.database.is_busy, 30, what="the transaction")
+        second = pool.submit(post, url, apikey=SERVICE_KEY)
+        assert [first.result().status_code, second.result().status_code] == [200, 200]
+    assert len(ultravox.listings) == 3
+    assert made.database.rows(RUNS) == [("service", "succeeded", "")]
 
 
 @shows("concurrency")

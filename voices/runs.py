@@ -58,15 +58,17 @@ def claim(
     refusals = 0
     while True:
         abandon_dead()
-        try:
-            if run is None:
-                return _open(agency, trigger=trigger, user=user)
-            return _move(run, agency)
-        except IntegrityError:
-            others = list(_open_runs().filter(agency=agency))
-            refusals += not others  # one has just ended, or it is no matter of the lock
-            if refusals > 3:
-                raise
+        # Looked for first: on SQLite, to open a run is to wait for whoever writes just now.
+        if not (others := _others(agency)):
+            try:
+                if run is None:
+                    return _open(agency, trigger=trigger, user=user)
+                return _move(run, agency)
+            except IntegrityError:
+                others = _others(agency)
+                refusals += not others  # one has just ended, or it is no matter of the lock
+                if refusals > 3:
+                    raise
         if run is not None:
             fail(run, UltravoxError("A sync is under way with the next key."), key_refused=True)
             run = None
@@ -74,6 +76,10 @@ def claim(
             if ended := _outcome(other, deadline=deadline, any_key=any_key):
                 return ended
         _pause(POLL[0], deadline)
+
+
+def _others(agency: Agency | None) -> list[SyncRun]:
+    return list(_open_runs().filter(agency=agency)) if agency else []
 
 
 @transaction.atomic
@@ -145,7 +151,8 @@ def abandon_dead() -> None:
             error_code="abandoned",
             error_message="Its process ended before the sync did; nothing was changed.",
         )
-    logger.warning("Abandoned runs whose process is gone: %s", dead)
+    if dead:
+        logger.warning("Abandoned runs whose process is gone: %s", dead)
 
 
 def beat(run: SyncRun) -> None:
