@@ -38,6 +38,7 @@ def test_twenty_posts_are_one_sync(
     ultravox: Sandbox,
     record_property: Callable[[str, object], None],
 ) -> None:
+    """Twenty POSTs at once: all answered, by one or two syncs."""
     made = project(ULTRAVOX_API_URL=ultravox.url)
     made.seed()
     url = made.serve()
@@ -53,7 +54,10 @@ def test_twenty_posts_are_one_sync(
 
 @shows("concurrency")
 def test_a_sync_that_writes_is_joined(project: Callable[..., Project], ultravox: Sandbox) -> None:
-    """SQLite, too, where a second writer would wait for the first, and then sync once more."""
+    """A sync is asked for while another writes: one sync.
+
+    On SQLite, too, where a second writer would wait for the first, and then sync once more.
+    """
     made = project(ULTRAVOX_API_URL=ultravox.url)
     made.seed()
     url = made.serve()
@@ -76,6 +80,7 @@ def test_a_sync_that_writes_is_joined(project: Callable[..., Project], ultravox:
 def test_all_doors_join_one_sync_and_share_its_failure(
     project: Callable[..., Project], ultravox: Sandbox
 ) -> None:
+    """All doors ask at once for a sync that fails: one failure, the same for all."""
     made = project(ULTRAVOX_API_URL=ultravox.url)
     made.seed(is_staff=True)
     url = made.serve()
