@@ -10,8 +10,8 @@ from django.core.cache import cache
 
 from agencies.models import Agency, User
 from sandbox import API_KEY, Sandbox
-from tests.environment import SERVICE_KEY
-from tests.project import Database, Project
+from tests.support.environment import SERVICE_KEY
+from tests.support.project import Database, Project
 
 PASSWORD = "a password of the tests"
 

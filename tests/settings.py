@@ -4,7 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from tests.environment import ENVIRONMENT
+from tests.support.environment import ENVIRONMENT
 
 os.environ.update(ENVIRONMENT)
 

@@ -26,7 +26,7 @@ from sandbox.exchange import Exchange
 
 LISTING = "/api/voices"
 FIRST_PAGE = f"{LISTING}?pageSize=100&limit=100"
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 # The required fields of the schema "Voice", and the optional ones.
 REQUIRED = {

@@ -11,10 +11,10 @@ import pytest
 import requests
 
 from sandbox import API_KEY, Sandbox
-from tests import supabase_js
-from tests.answers import TOKEN
-from tests.environment import SERVICE_KEY
-from tests.project import Database, Project
+from tests.support import supabase_js
+from tests.support.answers import TOKEN
+from tests.support.environment import SERVICE_KEY
+from tests.support.project import Database, Project
 
 CHROMIUM = Path("/usr/bin/chromium")
 GOOD = {"success": True, "message": "Synced 3 voices from Ultravox", "stats": {"synced": 3}}

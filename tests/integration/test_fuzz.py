@@ -16,9 +16,9 @@ from schemathesis.specs.openapi import checks
 from agencies.models import User
 from sandbox import Sandbox
 from sandbox.catalogue import make_voices
-from tests.answers import ADDRESSES, REFRESH, TOKEN
 from tests.conftest import PASSWORD
-from tests.environment import SERVICE_KEY
+from tests.support.answers import ADDRESSES, REFRESH, TOKEN
+from tests.support.environment import SERVICE_KEY
 from voiceproject.wsgi import application
 
 pytestmark = pytest.mark.django_db

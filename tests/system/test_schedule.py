@@ -13,8 +13,8 @@ from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
 
 from sandbox import API_KEY, Sandbox
-from tests.project import ROOT, Project, wait_for
-from tests.seeding import add_agency
+from tests.support.project import ROOT, Project, wait_for
+from tests.support.seeding import add_agency
 
 TASK = "django_celery_beat_periodictask"
 WORKER = ("-m", "celery", "-A", "voiceproject", "worker", "--concurrency", "1")

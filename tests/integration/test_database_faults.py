@@ -13,9 +13,9 @@ import pytest
 import requests
 
 from sandbox import Sandbox
-from tests.environment import ENVIRONMENT, SERVICE_KEY
-from tests.project import FAIL, ROOT, SLOW, Project, free_port, wait_for
-from tests.reliability import shows
+from tests.support.environment import ENVIRONMENT, SERVICE_KEY
+from tests.support.project import FAIL, ROOT, SLOW, Project, free_port, wait_for
+from tests.support.reliability import shows
 
 ROWS = "SELECT id, name, last_synced_at FROM ultravox_voices ORDER BY id"
 RUNS = "SELECT status, error_code FROM voice_sync_runs ORDER BY id"

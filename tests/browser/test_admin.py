@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sandbox import Sandbox
-from tests.project import Project
+from tests.support.project import Project
 
 CHROMIUM = Path("/usr/bin/chromium")
 EMAIL, PASSWORD = "staff@example.com", "a password of the tests"

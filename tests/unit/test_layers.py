@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.project import ROOT
+from tests.support.project import ROOT
 
 APPLICATIONS = ("agencies", "voices", "voiceproject")
 # Of the modules below the entry points: what each may import of ours.

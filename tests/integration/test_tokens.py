@@ -21,10 +21,10 @@ from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 from agencies.models import Agency, User
 from agencies.tokens import key_set
 from sandbox import Sandbox
-from tests.answers import ADDRESSES, INVALID_TOKEN, REFRESH, TOKEN, assert_error
 from tests.conftest import PASSWORD
-from tests.environment import ENVIRONMENT
-from tests.jwks import PATH, KeySetServer, claims, encode, sign, signing_key
+from tests.support.answers import ADDRESSES, INVALID_TOKEN, REFRESH, TOKEN, assert_error
+from tests.support.environment import ENVIRONMENT
+from tests.support.jwks import PATH, KeySetServer, claims, encode, sign, signing_key
 from voices.models import SyncRun
 
 SECRET = "supabase-s-own-jwt-secret-of-the-tests-0123456789"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from agencies.fields import fernet
 from sandbox import API_KEY
-from tests.project import Project
+from tests.support.project import Project
 
 
 def add_agency(project: Project, *, name: str = "Agency", key: str = API_KEY) -> str:

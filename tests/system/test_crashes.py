@@ -16,9 +16,9 @@ import pytest
 import requests
 
 from sandbox import Sandbox
-from tests.environment import SERVICE_KEY
-from tests.project import SLOW, Project, wait_for
-from tests.reliability import shows
+from tests.support.environment import SERVICE_KEY
+from tests.support.project import SLOW, Project, wait_for
+from tests.support.reliability import shows
 from voices.runs import LEASE
 
 ROWS = "SELECT id, name, description, last_synced_at FROM ultravox_voices ORDER BY id"

@@ -12,9 +12,9 @@ import pytest
 import redis
 
 from sandbox import API_KEY, Sandbox
-from tests.project import Project, wait_for
-from tests.seeding import add_agency
-from tests.services import QUEUE, Relay, channel, rabbitmq_host, redis_database
+from tests.support.project import Project, wait_for
+from tests.support.seeding import add_agency
+from tests.support.services import QUEUE, Relay, channel, rabbitmq_host, redis_database
 
 pytestmark = pytest.mark.broker
 

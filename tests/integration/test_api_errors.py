@@ -10,10 +10,10 @@ from django.test import Client
 from rest_framework_simplejwt.tokens import AccessToken
 
 from agencies.models import User
-from tests.answers import ADDRESSES, BOTH_SPELLINGS, REFRESH, TOKEN, assert_error
 from tests.conftest import PASSWORD
-from tests.environment import ORIGIN, SERVICE_KEY
-from tests.project import Database, Project
+from tests.support.answers import ADDRESSES, BOTH_SPELLINGS, REFRESH, TOKEN, assert_error
+from tests.support.environment import ORIGIN, SERVICE_KEY
+from tests.support.project import Database, Project
 
 UNKNOWN = [
     "/nothing",

@@ -11,9 +11,9 @@ from django.db import connection
 
 from agencies.models import Agency
 from sandbox import Sandbox
-from tests.environment import SERVICE_KEY
-from tests.project import SLOW, Project, wait_for
-from tests.reliability import shows
+from tests.support.environment import SERVICE_KEY
+from tests.support.project import SLOW, Project, wait_for
+from tests.support.reliability import shows
 from voices import runs
 from voices.models import SyncRun, Voice
 from voices.runs import LEASE

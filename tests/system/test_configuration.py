@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.environment import CREDENTIALS_KEY, ENVIRONMENT
-from tests.project import ROOT, free_port
+from tests.support.environment import CREDENTIALS_KEY, ENVIRONMENT
+from tests.support.project import ROOT, free_port
 
 SHOW = """
 import json, sys

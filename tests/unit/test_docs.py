@@ -3,8 +3,8 @@
 import re
 
 from sandbox import FAULTS
-from tests.environment import ENVIRONMENT
-from tests.project import ROOT
+from tests.support.environment import ENVIRONMENT
+from tests.support.project import ROOT
 
 README = (ROOT / "README.md").read_text()
 SETTINGS = (ROOT / "voiceproject/settings.py").read_text()

@@ -11,11 +11,11 @@ import pytest
 import requests
 
 from sandbox import API_KEY, Sandbox
-from tests import supabase_js
-from tests.answers import MARKER, TOKEN, in_confidence
-from tests.environment import SERVICE_KEY
-from tests.jwks import KeySetServer, claims, signing_key
-from tests.project import Database, Project
+from tests.support import supabase_js
+from tests.support.answers import MARKER, TOKEN, in_confidence
+from tests.support.environment import SERVICE_KEY
+from tests.support.jwks import KeySetServer, claims, signing_key
+from tests.support.project import Database, Project
 
 SECRET = "supabase-s-own-jwt-secret-of-the-tests-0123456789"
 GOOD = {"success": True, "message": "Synced 3 voices from Ultravox", "stats": {"synced": 3}}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agencies.models import Agency
 from sandbox import Sandbox
-from tests.reliability import shows
+from tests.support.reliability import shows
 from voices.models import Voice
 from voices.records import COLUMNS, MAX_DEPTH, MAX_ID_LENGTH, UnusableRecord, to_row
 from voices.sync import sync_voices

@@ -28,7 +28,7 @@ from django.apps import apps
 from sandbox import Sandbox
 from sandbox.catalogue import make_voices
 from sandbox.exchange import Exchange
-from tests.project import Project, wait_for
+from tests.support.project import Project, wait_for
 
 SYNC, TOKEN, REFRESH = "/functions/v1/voices-sync", "/api/token/", "/api/token/refresh/"
 VOICE = "00000000-0000-4000-8000-000000000000"

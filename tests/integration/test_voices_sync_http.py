@@ -18,7 +18,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 from agencies.models import Agency, User
 from sandbox import API_KEY, Sandbox
 from sandbox.catalogue import make_voices
-from tests.answers import (
+from tests.support.answers import (
     ADDRESSES,
     BOTH_SPELLINGS,
     assert_error,
@@ -26,8 +26,8 @@ from tests.answers import (
     store_raw_key,
     voice_rows,
 )
-from tests.environment import OTHER_SERVICE_KEY, SERVICE_KEY
-from tests.project import Database, Project
+from tests.support.environment import OTHER_SERVICE_KEY, SERVICE_KEY
+from tests.support.project import Database, Project
 from voices.models import SyncRun, Voice
 
 ADDRESS = ADDRESSES[0]

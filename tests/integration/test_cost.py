@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from agencies.models import Agency
 from sandbox import Sandbox
-from tests.project import ROOT, Project
+from tests.support.project import ROOT, Project
 from voices.sync import sync_voices
 
 QUERIES = 20  # of a sync, however long

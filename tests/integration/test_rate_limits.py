@@ -13,10 +13,10 @@ from django.test import Client
 
 from agencies.models import User
 from sandbox import API_KEY, Sandbox
-from tests.answers import ADDRESSES, REFRESH, TOKEN, assert_error
-from tests.environment import ENVIRONMENT, SERVICE_KEY
-from tests.project import Database, Project, free_port
-from tests.services import redis_database
+from tests.support.answers import ADDRESSES, REFRESH, TOKEN, assert_error
+from tests.support.environment import ENVIRONMENT, SERVICE_KEY
+from tests.support.project import Database, Project, free_port
+from tests.support.services import redis_database
 
 PASSWORD = "a password of the tests"
 SYNCS, TOKENS, FAILED, LOGINS = 4, 12, 5, 3

@@ -8,7 +8,7 @@ import pytest
 
 from agencies.models import Agency
 from sandbox import FAULTS, Fault, Sandbox
-from tests.reliability import shows
+from tests.support.reliability import shows
 from voices import ultravox
 from voices.models import SyncRun, Voice
 from voices.sync import sync_voices

@@ -21,8 +21,8 @@ from django.test import Client
 
 from agencies.models import User
 from sandbox import Sandbox
-from tests.environment import OTHER_SERVICE_KEY, SERVICE_KEY
-from tests.project import ROOT, Database, Project, free_port, wait_for
+from tests.support.environment import OTHER_SERVICE_KEY, SERVICE_KEY
+from tests.support.project import ROOT, Database, Project, free_port, wait_for
 from voiceproject import server
 
 PASSWORD = "a password of the tests"

@@ -19,9 +19,9 @@ from agencies.credentials import NoApiKey, agencies_with_key, get_agency_credent
 from agencies.fields import CredentialsUnavailable
 from agencies.models import Agency, User
 from sandbox import Sandbox
-from tests.answers import ADDRESSES, assert_error, store_raw_key, stored_key
-from tests.environment import CREDENTIALS_KEY, SERVICE_KEY
-from tests.project import Project
+from tests.support.answers import ADDRESSES, assert_error, store_raw_key, stored_key
+from tests.support.environment import CREDENTIALS_KEY, SERVICE_KEY
+from tests.support.project import Project
 
 KEY = "an-ultravox-key-of-these-tests"
 NEW, OLD, LOST = (Fernet.generate_key().decode() for _ in range(3))

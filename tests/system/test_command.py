@@ -17,8 +17,8 @@ import pytest
 from cryptography.fernet import Fernet
 
 from sandbox import API_KEY, Sandbox
-from tests.project import ROOT, Project, wait_for
-from tests.seeding import add_agency
+from tests.support.project import ROOT, Project, wait_for
+from tests.support.seeding import add_agency
 from voiceproject.errors import SaveFailed
 
 OTHER_KEY = "another-key-of-the-sandbox"
