@@ -1,4 +1,4 @@
-"""Fixtures: the sandbox as Ultravox, agencies and users, and projects in processes of their own."""
+"""Fixtures: Ultravox, agencies and users, and projects in processes of their own."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -9,9 +9,9 @@ import pytest
 from django.core.cache import cache
 
 from agencies.models import Agency, User
-from sandbox import API_KEY, Sandbox
 from tests.support.environment import SERVICE_KEY
 from tests.support.project import Database, Project
+from tests.ultravox import API_KEY, Ultravox
 
 PASSWORD = "a password of the tests"
 
@@ -21,11 +21,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 @pytest.fixture
-def sandbox(settings: Any) -> Iterator[Sandbox]:
-    """Ultravox, as the project in this process sees it."""
-    with Sandbox() as sandbox:
-        settings.ULTRAVOX_API_URL = sandbox.url
-        yield sandbox
+def ultravox(settings: Any) -> Iterator[Ultravox]:
+    """Ultravox, as the project in this process sees it, and, by its URL, those in others."""
+    with Ultravox() as ultravox:
+        settings.ULTRAVOX_API_URL = ultravox.url
+        yield ultravox
 
 
 @pytest.fixture(autouse=True)
@@ -83,10 +83,3 @@ def project(migrated: Database, tmp_path: Path) -> Iterator[Callable[..., Projec
     for made in projects:
         made.stop()
     database.drop()
-
-
-@pytest.fixture
-def ultravox() -> Iterator[Sandbox]:
-    """Ultravox, for projects in processes of their own."""
-    with Sandbox() as sandbox:
-        yield sandbox

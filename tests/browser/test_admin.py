@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from sandbox import Sandbox
 from tests.support.project import Project
+from tests.ultravox import Ultravox
 
 CHROMIUM = Path("/usr/bin/chromium")
 EMAIL, PASSWORD = "staff@example.com", "a password of the tests"
@@ -80,7 +80,7 @@ class Tab:
 
 
 @pytest.fixture
-def site(project: Callable[..., Project], ultravox: Sandbox) -> Project:
+def site(project: Callable[..., Project], ultravox: Ultravox) -> Project:
     ultravox.keys = {KEY}
     broker = project().folder / "broker"
     site = project(ULTRAVOX_API_URL=ultravox.url, CELERY_BROKER_URL=f"filesystem://{broker}")
@@ -100,7 +100,7 @@ def tab(site: Project, tmp_path: Path) -> Iterator[Tab]:
         browser.close()
 
 
-def test_staff_sync_and_look_at_voices(tab: Tab, ultravox: Sandbox) -> None:
+def test_staff_sync_and_look_at_voices(tab: Tab, ultravox: Ultravox) -> None:
     page = tab.page
     tab.log_in()
     page.locator(f'#content-main a[href="{PAGES["voices"]}"]').first.click()

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import requests
 
-from sandbox import API_KEY, Sandbox
 from tests.support import supabase_js
 from tests.support.answers import TOKEN
 from tests.support.environment import SERVICE_KEY
 from tests.support.project import Database, Project
+from tests.ultravox import API_KEY, Ultravox
 
 CHROMIUM = Path("/usr/bin/chromium")
 GOOD = {"success": True, "message": "Synced 3 voices from Ultravox", "stats": {"synced": 3}}
@@ -96,7 +96,7 @@ def served(
     """The URL of a web server, and a user's token."""
     folder = tmp_path_factory.mktemp("cors")
     database = Database.create(folder, migrated)
-    with Sandbox(count=3) as ultravox:
+    with Ultravox(count=3) as ultravox:
         project = Project(
             database,
             folder,

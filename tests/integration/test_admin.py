@@ -17,8 +17,8 @@ from django_celery_beat.models import PeriodicTask
 
 from agencies.credentials import get_agency_credentials
 from agencies.models import Agency, User
-from sandbox import API_KEY, Sandbox
 from tests.conftest import PASSWORD
+from tests.ultravox import API_KEY, Ultravox
 from voices.models import SyncRun, Voice
 
 pytestmark = pytest.mark.django_db
@@ -469,7 +469,7 @@ def said(response: Any) -> list[tuple[str, str]]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_sync_now(browser: Client, staff: User, agency: Agency, sandbox: Sandbox) -> None:
+def test_sync_now(browser: Client, staff: User, agency: Agency, ultravox: Ultravox) -> None:
     response = browser.post(SYNC)
     assert (response.status_code, response["Location"]) == (302, VOICES)
     assert said(response) == [("success", "Synced 300 voices from Ultravox")]
@@ -482,9 +482,9 @@ def test_sync_now(browser: Client, staff: User, agency: Agency, sandbox: Sandbox
 
 @pytest.mark.django_db(transaction=True)
 def test_sync_now_tells_of_skipped_records(
-    browser: Client, agency: Agency, sandbox: Sandbox
+    browser: Client, agency: Agency, ultravox: Ultravox
 ) -> None:
-    sandbox.fault = "record_null"
+    ultravox.fault = "record_null"
     [(level, message)] = said(browser.post(SYNC))
     assert level == "success"
     assert message.startswith("Synced 300 voices from Ultravox")
@@ -492,8 +492,8 @@ def test_sync_now_tells_of_skipped_records(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_sync_now_tells_of_a_failure(browser: Client, agency: Agency, sandbox: Sandbox) -> None:
-    sandbox.fault = "status_400"
+def test_sync_now_tells_of_a_failure(browser: Client, agency: Agency, ultravox: Ultravox) -> None:
+    ultravox.fault = "status_400"
     response = browser.post(SYNC)
     assert (response.status_code, response["Location"]) == (302, VOICES)
     assert said(response) == [("error", "Ultravox answered with status 400; nothing was changed.")]
@@ -508,7 +508,7 @@ def test_sync_now_without_any_key(browser: Client) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_any_staff_user_may_sync(assistant: User, agency: Agency, sandbox: Sandbox) -> None:
+def test_any_staff_user_may_sync(assistant: User, agency: Agency, ultravox: Ultravox) -> None:
     client = Client()
     client.force_login(assistant)
     assert "Sync now" in shown(client, VOICES)
@@ -531,22 +531,22 @@ def test_staff_without_permissions_see_no_agencies_and_users(assistant: User) ->
 
 @pytest.mark.parametrize("method", ["get", "head", "put", "delete", "patch"])
 def test_sync_now_is_only_posted(
-    browser: Client, agency: Agency, sandbox: Sandbox, method: str
+    browser: Client, agency: Agency, ultravox: Ultravox, method: str
 ) -> None:
     response = getattr(browser, method)(SYNC)
     assert (response.status_code, response["Allow"]) == (405, "POST")
-    assert sandbox.requests == []
+    assert ultravox.requests == []
 
 
-def test_sync_now_needs_the_forms_token(staff: User, agency: Agency, sandbox: Sandbox) -> None:
+def test_sync_now_needs_the_forms_token(staff: User, agency: Agency, ultravox: Ultravox) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(staff)
     assert client.post(SYNC).status_code == 403
-    assert sandbox.requests == []
+    assert ultravox.requests == []
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_forms_token_is_in_the_form(staff: User, agency: Agency, sandbox: Sandbox) -> None:
+def test_the_forms_token_is_in_the_form(staff: User, agency: Agency, ultravox: Ultravox) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(staff)
     form = re.search(rf'<form[^>]*action="{SYNC}".*?</form>', shown(client, VOICES), re.DOTALL)
@@ -558,7 +558,7 @@ def test_the_forms_token_is_in_the_form(staff: User, agency: Agency, sandbox: Sa
 
 
 @pytest.mark.parametrize("who", ["nobody", "user", "former"])
-def test_sync_now_is_for_staff(user: User, sandbox: Sandbox, who: str) -> None:
+def test_sync_now_is_for_staff(user: User, ultravox: Ultravox, who: str) -> None:
     client = Client()
     if who != "nobody":
         client.force_login(user)
@@ -567,7 +567,7 @@ def test_sync_now_is_for_staff(user: User, sandbox: Sandbox, who: str) -> None:
     response = client.post(SYNC)
     assert response.status_code == 302
     assert response["Location"].startswith("/admin/login/")
-    assert sandbox.requests == []
+    assert ultravox.requests == []
 
 
 # All pages

@@ -97,7 +97,7 @@ def test_lost_table_of_users(calm: Client, user: User, address: str) -> None:
 
 
 @pytest.mark.parametrize("table", ["agencies", "ultravox_voices", "voice_sync_runs"])
-def test_lost_tables(calm: Client, sandbox: Any, user: User, table: str) -> None:
+def test_lost_tables(calm: Client, ultravox: Any, user: User, table: str) -> None:
     lose(table)
     for address in BOTH_SPELLINGS:
         response = calm.post(address, headers={"apikey": SERVICE_KEY})
@@ -127,7 +127,7 @@ def test_csrf_failure(staff: User, cookie: str | None) -> None:
         assert_error(client.post(address), 403, "csrf_failed")
 
 
-def test_the_api_needs_no_csrf_token(sandbox: Any, user: User) -> None:
+def test_the_api_needs_no_csrf_token(ultravox: Any, user: User) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(user)
     for address in BOTH_SPELLINGS:
@@ -197,7 +197,7 @@ def test_preflight_of_another_origin(client: Client, address: str, origin: str) 
 
 
 def test_success_and_errors_are_for_the_configured_origin(
-    calm: Client, sandbox: Any, user: User
+    calm: Client, ultravox: Any, user: User
 ) -> None:
     def origin_of(response: Any) -> str | None:
         return response.headers.get("Access-Control-Allow-Origin")
@@ -216,7 +216,7 @@ def test_success_and_errors_are_for_the_configured_origin(
             calm.post(address, headers=service | {"host": "evil.example.com"}),
         ):
             answers[response.status_code] = origin_of(response)
-    sandbox.fault = "status_404"
+    ultravox.fault = "status_404"
     response = calm.post(ADDRESSES[0], headers=service)
     answers[response.status_code] = origin_of(response)
     lose("agencies")

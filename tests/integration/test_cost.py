@@ -10,20 +10,20 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from agencies.models import Agency
-from sandbox import Sandbox
 from tests.support.project import ROOT, Project
+from tests.ultravox import Ultravox
 from voices.sync import sync_voices
 
 QUERIES = 20  # of a sync, however long
 
 
 @pytest.mark.django_db(transaction=True)
-def test_queries_do_not_grow_with_voices(sandbox: Sandbox, agency: Agency, settings: Any) -> None:
+def test_queries_do_not_grow_with_voices(ultravox: Ultravox, agency: Agency, settings: Any) -> None:
     settings.PORTABLE_WRITER = False
     counts = []
-    voices = sandbox.voices
+    voices = ultravox.voices
     for number in (50, 300, 300):  # the last one over rows that are there
-        sandbox.voices = voices[:number]
+        ultravox.voices = voices[:number]
         with CaptureQueriesContext(connection) as queries:
             assert sync_voices(trigger="service").synced == number
         counts.append(len(queries))
@@ -31,14 +31,14 @@ def test_queries_do_not_grow_with_voices(sandbox: Sandbox, agency: Agency, setti
 
 
 @pytest.mark.django_db(transaction=True)
-def test_one_request_a_page_on_one_connection(sandbox: Sandbox, agency: Agency) -> None:
+def test_one_request_a_page_on_one_connection(ultravox: Ultravox, agency: Agency) -> None:
     sync_voices(trigger="service")
-    assert len(sandbox.requests) == 3
-    assert sandbox.connections == 1
+    assert len(ultravox.requests) == 3
+    assert ultravox.connections == 1
 
 
 def test_command_loads_nothing_of_the_web(
-    project: Callable[..., Project], ultravox: Sandbox
+    project: Callable[..., Project], ultravox: Ultravox
 ) -> None:
     made = project(ULTRAVOX_API_URL=ultravox.url)
     made.seed()

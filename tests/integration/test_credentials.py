@@ -18,10 +18,10 @@ from rest_framework_simplejwt.tokens import AccessToken
 from agencies.credentials import NoApiKey, agencies_with_key, get_agency_credentials
 from agencies.fields import CredentialsUnavailable
 from agencies.models import Agency, User
-from sandbox import Sandbox
 from tests.support.answers import ADDRESSES, assert_error, store_raw_key, stored_key
 from tests.support.environment import CREDENTIALS_KEY, SERVICE_KEY
 from tests.support.project import Project
+from tests.ultravox import Ultravox
 
 KEY = "an-ultravox-key-of-these-tests"
 NEW, OLD, LOST = (Fernet.generate_key().decode() for _ in range(3))
@@ -349,7 +349,7 @@ def test_checks_of_other_settings(settings: Any, name: str, value: Any, expected
 
 @pytest.mark.parametrize("keys", [[], ["malformed"], [LOST]])
 def test_without_the_keys(
-    client: Client, sandbox: Sandbox, user: User, settings: Any, keys: list[str]
+    client: Client, ultravox: Ultravox, user: User, settings: Any, keys: list[str]
 ) -> None:
     settings.CREDENTIALS_KEYS = keys
     token = str(AccessToken.for_user(user))
@@ -357,7 +357,7 @@ def test_without_the_keys(
         for address in ADDRESSES:
             response = client.post(address, headers=headers)
             assert_error(response, 500, "credentials_unavailable", token)
-    assert not sandbox.requests
+    assert not ultravox.requests
 
 
 def test_keys_that_the_database_does_not_give(client: Client) -> None:

@@ -12,10 +12,10 @@ import psycopg
 import pytest
 import requests
 
-from sandbox import Sandbox
 from tests.support.environment import ENVIRONMENT, SERVICE_KEY
 from tests.support.project import FAIL, ROOT, SLOW, Project, free_port, wait_for
 from tests.support.reliability import shows
+from tests.ultravox import Ultravox
 
 ROWS = "SELECT id, name, last_synced_at FROM ultravox_voices ORDER BY id"
 RUNS = "SELECT status, error_code FROM voice_sync_runs ORDER BY id"
@@ -27,7 +27,7 @@ on_sqlite = pytest.mark.skipif(IS_POSTGRESQL, reason="run without DATABASE_URL, 
 
 
 @pytest.fixture
-def before(project: Callable[..., Project], ultravox: Sandbox) -> Project:
+def before(project: Callable[..., Project], ultravox: Ultravox) -> Project:
     made = project(ULTRAVOX_API_URL=ultravox.url)
     made.seed()
     assert made.manage("sync_voices").returncode == 0
@@ -67,7 +67,7 @@ STATES = {"disk full": "53100", "read-only": "25006", "out of memory": "53200", 
 @pytest.mark.parametrize("state", STATES if IS_POSTGRESQL else ["any"])
 @pytest.mark.parametrize("step", STEPS)
 @shows("database")
-def test_refuses(step: str, state: str, before: Project, ultravox: Sandbox) -> None:
+def test_refuses(step: str, state: str, before: Project, ultravox: Ultravox) -> None:
     """The database refuses a row: kept, `save_failed`."""
     rows = before.database.rows(ROWS)
     with before.database.trigger(FAIL, state=STATES[state], **STEPS[step]):
@@ -88,7 +88,7 @@ def test_refuses_the_run_itself(before: Project) -> None:
 
 
 @shows("database")
-def test_cannot_be_reached(before: Project, ultravox: Sandbox) -> None:
+def test_cannot_be_reached(before: Project, ultravox: Ultravox) -> None:
     """Connection refused, for the command and for the web server: kept, `save_failed`."""
     rows = before.database.rows(ROWS)
     gone = f"postgres://postgres@127.0.0.1:{free_port()}/x" if IS_POSTGRESQL else "sqlite:////x/y/z"
@@ -118,7 +118,7 @@ def held_write_lock(project: Project) -> Iterator[Any]:
 
 
 @shows("database")
-def test_waits_for_another_writer(before: Project, ultravox: Sandbox) -> None:
+def test_waits_for_another_writer(before: Project, ultravox: Ultravox) -> None:
     """Another session holds the write lock for a while: synced, after a wait."""
     ultravox.reset()
     ultravox.hold_after(2)
@@ -135,7 +135,7 @@ def test_waits_for_another_writer(before: Project, ultravox: Sandbox) -> None:
 
 
 @shows("database")
-def test_another_writer_never_ends(before: Project, ultravox: Sandbox) -> None:
+def test_another_writer_never_ends(before: Project, ultravox: Ultravox) -> None:
     """Another session holds the write lock beyond the deadline: kept, `save_failed` in time."""
     url = before.serve(
         ULTRAVOX_DEADLINE="2",
@@ -164,7 +164,7 @@ def test_another_writer_never_ends(before: Project, ultravox: Sandbox) -> None:
 
 @on_postgresql
 @shows("database")
-def test_is_terminated_in_the_transaction(before: Project, ultravox: Sandbox) -> None:
+def test_is_terminated_in_the_transaction(before: Project, ultravox: Ultravox) -> None:
     """The server ends the session in the middle of the write: kept, `save_failed`."""
     rows = before.database.rows(ROWS)
     with before.database.trigger(SLOW, **STEPS["a voice"]):
@@ -182,7 +182,7 @@ def test_is_terminated_in_the_transaction(before: Project, ultravox: Sandbox) ->
 
 @on_postgresql
 @shows("database")
-def test_statement_timeout(before: Project, ultravox: Sandbox) -> None:
+def test_statement_timeout(before: Project, ultravox: Ultravox) -> None:
     """The server cancels a statement that takes too long: kept, `save_failed`."""
     rows = before.database.rows(ROWS)
     name = before.database.url.rpartition("/")[2]
@@ -195,7 +195,7 @@ def test_statement_timeout(before: Project, ultravox: Sandbox) -> None:
 
 @on_postgresql
 @shows("database")
-def test_read_only(before: Project, ultravox: Sandbox) -> None:
+def test_read_only(before: Project, ultravox: Ultravox) -> None:
     """The server was made read-only: kept, `save_failed`."""
     rows = before.database.rows(ROWS)
     name = before.database.url.rpartition("/")[2]
@@ -210,7 +210,7 @@ def test_read_only(before: Project, ultravox: Sandbox) -> None:
 
 @on_postgresql
 @shows("database")
-def test_restarts_while_ultravox_is_waited_for(before: Project, ultravox: Sandbox) -> None:
+def test_restarts_while_ultravox_is_waited_for(before: Project, ultravox: Ultravox) -> None:
     """All sessions are ended between two pages: synced, by a new session."""
     ultravox.reset()
     ultravox.hold_after(1)
@@ -227,7 +227,7 @@ def test_restarts_while_ultravox_is_waited_for(before: Project, ultravox: Sandbo
 
 @on_postgresql
 @shows("database")
-def test_deadlock(before: Project, ultravox: Sandbox) -> None:
+def test_deadlock(before: Project, ultravox: Ultravox) -> None:
     """A deadlock with another session: synced, at the second try."""
     ultravox.reset()
     first, last = (ultravox.voices[i]["voiceId"] for i in (0, -1))
@@ -247,7 +247,7 @@ def test_deadlock(before: Project, ultravox: Sandbox) -> None:
 
 @on_postgresql
 @shows("database")
-def test_serialization_failure(before: Project, ultravox: Sandbox) -> None:
+def test_serialization_failure(before: Project, ultravox: Ultravox) -> None:
     """Under REPEATABLE READ another session changes a row: synced, at the second try."""
     name = before.database.url.rpartition("/")[2]
     before.database.rows(
@@ -265,7 +265,7 @@ def test_serialization_failure(before: Project, ultravox: Sandbox) -> None:
 
 @on_sqlite
 @shows("database")
-def test_disk_full(before: Project, ultravox: Sandbox) -> None:
+def test_disk_full(before: Project, ultravox: Ultravox) -> None:
     """The disk is full: kept, `save_failed`."""
     rows = before.database.rows(ROWS)
     ultravox.voices = [v | {"description": "long" * 1000} for v in ultravox.voices]
@@ -285,7 +285,7 @@ def test_disk_full(before: Project, ultravox: Sandbox) -> None:
 
 @on_sqlite
 @shows("database")
-def test_many_writers(before: Project, ultravox: Sandbox) -> None:
+def test_many_writers(before: Project, ultravox: Ultravox) -> None:
     """Four processes sync while another one writes all the time: synced, all four."""
     ultravox.keys |= {f"key-{n}" for n in range(4)}
     ids = [

@@ -1,4 +1,4 @@
-"""Ultravox misbehaves in each way of the sandbox's catalogue of faults, through a real socket."""
+"""Ultravox misbehaves in each way of the catalogue of faults, through a real socket."""
 
 import threading
 import time
@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from agencies.models import Agency
-from sandbox import FAULTS, Fault, Sandbox
 from tests.support.reliability import shows
-from voices import ultravox
+from tests.ultravox import FAULTS, Fault, Ultravox
+from voices import ultravox as client
 from voices.models import SyncRun, Voice
 from voices.sync import sync_voices
 from voices.ultravox import UltravoxError
@@ -29,17 +29,17 @@ def impatient(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.ULTRAVOX_DEADLINE = DEADLINE
     settings.ULTRAVOX_MAX_PAGE_BYTES = 4 * 1024 * 1024
     settings.ULTRAVOX_MAX_PAGES = 50
-    monkeypatch.setattr(ultravox, "BACKOFF", 0.02)
-    monkeypatch.setattr(ultravox, "TICK", 0.05)
+    monkeypatch.setattr(client, "BACKOFF", 0.02)
+    monkeypatch.setattr(client, "TICK", 0.05)
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=lambda fault: fault.name)
 @shows("fault")
-def test_fault(fault: Fault, sandbox: Sandbox, agency: Agency) -> None:
+def test_fault(fault: Fault, ultravox: Ultravox, agency: Agency) -> None:
     Voice.objects.create(id="kept", name="Kept", last_synced_at="2020-01-01T00:00:00Z")
     before = table()
-    sandbox.drip_interval = 0.2
-    sandbox.fault = fault.name
+    ultravox.drip_interval = 0.2
+    ultravox.fault = fault.name
     began = time.monotonic()
     if fault.expect == "ultravox_error":
         with pytest.raises(UltravoxError):
@@ -51,10 +51,10 @@ def test_fault(fault: Fault, sandbox: Sandbox, agency: Agency) -> None:
         run = sync_voices(trigger="service")
         assert run.status == "succeeded"
         assert run.skipped == fault.skipped
-        assert run.synced == fault.synced(len(sandbox.voices)) == Voice.objects.count() - 1
+        assert run.synced == fault.synced(len(ultravox.voices)) == Voice.objects.count() - 1
     assert time.monotonic() - began < DEADLINE + 2
     if fault.requests is not None:
-        assert len(sandbox.listings) <= fault.requests
-    assert sandbox.decoy.connections == 0
-    sandbox.wait_until(lambda: sandbox.open_connections == 0)
+        assert len(ultravox.listings) <= fault.requests
+    assert ultravox.decoy.connections == 0
+    ultravox.wait_until(lambda: ultravox.open_connections == 0)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ultravox")]

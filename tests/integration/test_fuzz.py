@@ -14,11 +14,11 @@ from schemathesis import Case
 from schemathesis.specs.openapi import checks
 
 from agencies.models import User
-from sandbox import Sandbox
 from sandbox.catalogue import make_voices
 from tests.conftest import PASSWORD
 from tests.support.answers import ADDRESSES, REFRESH, TOKEN
 from tests.support.environment import SERVICE_KEY
+from tests.ultravox import Ultravox
 from voiceproject.wsgi import application
 
 pytestmark = pytest.mark.django_db
@@ -45,10 +45,10 @@ AUTHENTICATED = [
 
 
 @pytest.fixture(autouse=True)
-def ultravox(sandbox: Sandbox, user: User, settings: Any) -> Iterator[None]:
+def ultravox(ultravox: Ultravox, user: User, settings: Any) -> Iterator[None]:
     """Put Ultravox behind the API, and keep the test's transaction open after a request."""
     settings.AXES_FAILURE_LIMIT = 1_000_000
-    sandbox.voices = make_voices(2, base_url=sandbox.url)
+    ultravox.voices = make_voices(2, base_url=ultravox.url)
     for moment in (request_started, request_finished):
         moment.disconnect(close_old_connections)
     yield

@@ -10,10 +10,10 @@ import requests
 from django.db import connection
 
 from agencies.models import Agency
-from sandbox import Sandbox
 from tests.support.environment import SERVICE_KEY
 from tests.support.project import SLOW, Project, wait_for
 from tests.support.reliability import shows
+from tests.ultravox import Ultravox
 from voices import runs
 from voices.models import SyncRun, Voice
 from voices.runs import LEASE
@@ -35,7 +35,7 @@ def at_once(times: int, call: Callable[[], Any]) -> list[Any]:
 @shows("concurrency")
 def test_twenty_posts_are_one_sync(
     project: Callable[..., Project],
-    ultravox: Sandbox,
+    ultravox: Ultravox,
     record_property: Callable[[str, object], None],
 ) -> None:
     """Twenty POSTs at once: all answered, by one or two syncs."""
@@ -53,7 +53,7 @@ def test_twenty_posts_are_one_sync(
 
 
 @shows("concurrency")
-def test_a_sync_that_writes_is_joined(project: Callable[..., Project], ultravox: Sandbox) -> None:
+def test_a_sync_that_writes_is_joined(project: Callable[..., Project], ultravox: Ultravox) -> None:
     """A sync is asked for while another writes: one sync.
 
     On SQLite, too, where a second writer would wait for the first, and then sync once more.
@@ -78,7 +78,7 @@ def test_a_sync_that_writes_is_joined(project: Callable[..., Project], ultravox:
 
 @shows("concurrency")
 def test_all_doors_join_one_sync_and_share_its_failure(
-    project: Callable[..., Project], ultravox: Sandbox
+    project: Callable[..., Project], ultravox: Ultravox
 ) -> None:
     """All doors ask at once for a sync that fails: one failure, the same for all."""
     made = project(ULTRAVOX_API_URL=ultravox.url)
@@ -107,7 +107,9 @@ def test_all_doors_join_one_sync_and_share_its_failure(
 
 
 @shows("concurrency")
-def test_two_agencies_sync_side_by_side(project: Callable[..., Project], ultravox: Sandbox) -> None:
+def test_two_agencies_sync_side_by_side(
+    project: Callable[..., Project], ultravox: Ultravox
+) -> None:
     """Two agencies sync at once: side by side, without a deadlock."""
     made = project(ULTRAVOX_API_URL=ultravox.url)
     ultravox.keys |= {"key-a", "key-b"}
@@ -141,7 +143,7 @@ class TestInOneProcess:
         return self.pool.submit(closing)
 
     def test_joins_within_its_own_deadline(
-        self, sandbox: Sandbox, agency: Agency, settings: Any
+        self, ultravox: Ultravox, agency: Agency, settings: Any
     ) -> None:
         settings.ULTRAVOX_DEADLINE = 1
         self.under_way(agency)
@@ -150,14 +152,14 @@ class TestInOneProcess:
             sync_voices(trigger="service")
         assert 1 <= time.monotonic() - began < 2
         assert SyncRun.objects.count() == 1
-        assert sandbox.listings == []
+        assert ultravox.listings == []
 
     @pytest.fixture(autouse=True)
     def log(self, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level("INFO", "voices")
         self.waits = lambda: "Waiting for run" in caplog.text
 
-    def test_returns_the_run_that_it_joined(self, sandbox: Sandbox, agency: Agency) -> None:
+    def test_returns_the_run_that_it_joined(self, ultravox: Ultravox, agency: Agency) -> None:
         run = self.under_way(agency)
         joined = self.in_thread(lambda: sync_voices(trigger="service"))
         wait_for(self.waits)
@@ -168,7 +170,7 @@ class TestInOneProcess:
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143)])
     def test_takes_over_from_an_interrupted_run(
-        self, error: BaseException, sandbox: Sandbox, agency: Agency
+        self, error: BaseException, ultravox: Ultravox, agency: Agency
     ) -> None:
         run = self.under_way(agency)
         joined = self.in_thread(lambda: sync_voices(trigger="service"))
@@ -177,41 +179,41 @@ class TestInOneProcess:
         assert joined.result().synced == 300
         assert [r.status for r in SyncRun.objects.order_by("id")] == ["failed", "succeeded"]
 
-    def test_abandons_a_dead_run(self, sandbox: Sandbox, agency: Agency) -> None:
+    def test_abandons_a_dead_run(self, ultravox: Ultravox, agency: Agency) -> None:
         dead = self.under_way(agency, heartbeat_at="2020-01-01T00:00:00Z")
         assert sync_voices(trigger="service").synced == 300
         dead.refresh_from_db()
         assert (dead.status, dead.error_code) == ("abandoned", "abandoned")
 
     def test_a_run_given_up_writes_nothing(
-        self, sandbox: Sandbox, agency: Agency, monkeypatch: pytest.MonkeyPatch
+        self, ultravox: Ultravox, agency: Agency, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A process that was suspended for longer than the lease comes back."""
-        sandbox.hold_after(1)
+        ultravox.hold_after(1)
         late = self.in_thread(lambda: sync_voices(trigger="service"))
-        sandbox.wait_for_requests(2)
+        ultravox.wait_for_requests(2)
         SyncRun.objects.update(status="abandoned")
-        sandbox.release()
+        ultravox.release()
         with pytest.raises(Exception, match="taken for dead"):
             late.result()
         assert Voice.objects.count() == 0
         assert SyncRun.objects.get().status == "abandoned"
 
     def test_heartbeats_while_ultravox_is_slow(
-        self, sandbox: Sandbox, agency: Agency, monkeypatch: pytest.MonkeyPatch
+        self, ultravox: Ultravox, agency: Agency, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(runs, "HEARTBEAT", 0.1)
-        sandbox.hold_after(1)
+        ultravox.hold_after(1)
         slow = self.in_thread(lambda: sync_voices(trigger="service"))
-        sandbox.wait_for_requests(2)
+        ultravox.wait_for_requests(2)
         began = SyncRun.objects.get().heartbeat_at
         wait_for(lambda: SyncRun.objects.get().heartbeat_at > began)
         assert SyncRun.objects.get().pages == 1
-        sandbox.release()
+        ultravox.release()
         assert slow.result().status == "succeeded"
 
     def test_any_key_goes_on_where_a_users_key_was_refused(
-        self, sandbox: Sandbox, agency: Agency
+        self, ultravox: Ultravox, agency: Agency
     ) -> None:
         other = Agency.objects.create(name="Other", ultravox_api_key="revoked")
         Agency.objects.filter(pk=other.pk).update(created_at="2020-01-01T00:00:00Z")
@@ -222,7 +224,7 @@ class TestInOneProcess:
         assert joined.result().agency == agency
         assert joined.result().status == "succeeded"
 
-    def test_moving_to_a_key_in_use_joins_its_run(self, sandbox: Sandbox, agency: Agency) -> None:
+    def test_moving_to_a_key_in_use_joins_its_run(self, ultravox: Ultravox, agency: Agency) -> None:
         revoked = Agency.objects.create(name="Revoked", ultravox_api_key="revoked")
         Agency.objects.filter(pk=revoked.pk).update(created_at="2020-01-01T00:00:00Z")
         run = self.under_way(agency)

@@ -12,11 +12,11 @@ import time_machine
 from django.test import Client
 
 from agencies.models import User
-from sandbox import API_KEY, Sandbox
 from tests.support.answers import ADDRESSES, REFRESH, TOKEN, assert_error
 from tests.support.environment import ENVIRONMENT, SERVICE_KEY
 from tests.support.project import Database, Project, free_port
 from tests.support.services import redis_database
+from tests.ultravox import API_KEY, Ultravox
 
 PASSWORD = "a password of the tests"
 SYNCS, TOKENS, FAILED, LOGINS = 4, 12, 5, 3
@@ -31,7 +31,7 @@ def limited(
     """A web server with small limits, behind a proxy: each test comes from addresses of its own."""
     folder = tmp_path_factory.mktemp("limited")
     database = Database.create(folder, migrated)
-    with Sandbox(count=0) as ultravox:
+    with Ultravox(count=0) as ultravox:
         project = Project(
             database,
             folder,
@@ -207,7 +207,7 @@ def test_machines_count_together_in_redis(project: Callable[..., Project]) -> No
             assert_error(requests.post(machine + ADDRESSES[0]), 429, "rate_limited")
 
 
-def test_without_the_cache_all_goes_on(project: Callable[..., Project], ultravox: Sandbox) -> None:
+def test_without_the_cache_all_goes_on(project: Callable[..., Project], ultravox: Ultravox) -> None:
     away = f"redis://127.0.0.1:{free_port()}/1"
     site = project(CACHE_URL=away, ULTRAVOX_API_URL=ultravox.url, RATE_LIMIT_SYNC="1/hour")
     site.seed(key=API_KEY)

@@ -25,10 +25,10 @@ import requests
 from cryptography.fernet import Fernet
 from django.apps import apps
 
-from sandbox import Sandbox
 from sandbox.catalogue import make_voices
 from sandbox.exchange import Exchange
 from tests.support.project import Project, wait_for
+from tests.ultravox import Ultravox
 
 SYNC, TOKEN, REFRESH = "/functions/v1/voices-sync", "/api/token/", "/api/token/refresh/"
 VOICE = "00000000-0000-4000-8000-000000000000"
@@ -158,7 +158,7 @@ def _is_sent(field: dict[str, str]) -> bool:
 class Drive:
     """A project with markers for secrets, and all that comes out of it."""
 
-    def __init__(self, project: Callable[..., Project], ultravox: Sandbox, debug: str) -> None:
+    def __init__(self, project: Callable[..., Project], ultravox: Ultravox, debug: str) -> None:
         self.markers = markers = Markers()
         self.ultravox = ultravox
         self.outputs: list[Output] = []
@@ -430,7 +430,7 @@ print(json.dumps(ids | {"agency " + a.name: str(a.pk) for a in Agency.objects.al
 
 @pytest.fixture(params=["false", "true"], ids=["production", "debug"])
 def drive(
-    request: pytest.FixtureRequest, project: Callable[..., Project], ultravox: Sandbox
+    request: pytest.FixtureRequest, project: Callable[..., Project], ultravox: Ultravox
 ) -> Drive:
     return Drive(project, ultravox, request.param)
 

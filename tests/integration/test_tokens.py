@@ -20,11 +20,11 @@ from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
 from agencies.models import Agency, User
 from agencies.tokens import key_set
-from sandbox import Sandbox
 from tests.conftest import PASSWORD
 from tests.support.answers import ADDRESSES, INVALID_TOKEN, REFRESH, TOKEN, assert_error
 from tests.support.environment import ENVIRONMENT
 from tests.support.jwks import PATH, KeySetServer, claims, encode, sign, signing_key
+from tests.ultravox import Ultravox
 from voices.models import SyncRun
 
 SECRET = "supabase-s-own-jwt-secret-of-the-tests-0123456789"
@@ -36,9 +36,9 @@ Ask = Callable[[str], Any]
 
 
 @pytest.fixture
-def ask(client: Client, sandbox: Sandbox) -> Ask:
+def ask(client: Client, ultravox: Ultravox) -> Ask:
     """Sync with a bearer token; the second address answers the same."""
-    sandbox.voices = sandbox.voices[:2]
+    ultravox.voices = ultravox.voices[:2]
 
     def ask(token: str) -> Any:
         return client.post(ADDRESSES[0], headers={"authorization": f"Bearer {token}"})
@@ -735,9 +735,9 @@ def test_shared_secret_in_the_key_set(ask: Ask, claim: Claim, supabase: KeySetSe
 
 @pytest.mark.django_db(transaction=True)
 def test_server_that_hangs(
-    live_server: Any, sandbox: Sandbox, user: User, claim: Claim, supabase: KeySetServer
+    live_server: Any, ultravox: Ultravox, user: User, claim: Claim, supabase: KeySetServer
 ) -> None:
-    sandbox.voices = []
+    ultravox.voices = []
 
     def ask(token: str) -> requests.Response:
         url = f"{live_server.url}{ADDRESSES[0]}"

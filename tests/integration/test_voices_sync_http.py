@@ -16,7 +16,6 @@ from django.test import Client
 from rest_framework_simplejwt.tokens import AccessToken
 
 from agencies.models import Agency, User
-from sandbox import API_KEY, Sandbox
 from sandbox.catalogue import make_voices
 from tests.support.answers import (
     ADDRESSES,
@@ -28,6 +27,7 @@ from tests.support.answers import (
 )
 from tests.support.environment import OTHER_SERVICE_KEY, SERVICE_KEY
 from tests.support.project import Database, Project
+from tests.ultravox import API_KEY, Ultravox
 from voices.models import SyncRun, Voice
 
 ADDRESS = ADDRESSES[0]
@@ -42,9 +42,9 @@ METHODS = (
 
 
 @pytest.fixture(autouse=True)
-def three_voices(sandbox: Sandbox) -> Sandbox:
-    sandbox.voices = make_voices(3, base_url=sandbox.url)
-    return sandbox
+def three_voices(ultravox: Ultravox) -> Ultravox:
+    ultravox.voices = make_voices(3, base_url=ultravox.url)
+    return ultravox
 
 
 @pytest.fixture
@@ -105,9 +105,9 @@ def test_user_syncs(client: Client, user: User, token: str, address: str) -> Non
 
 
 def test_nothing_to_sync(
-    client: Client, agency: Agency, sandbox: Sandbox, old_rows: list[Any]
+    client: Client, agency: Agency, ultravox: Ultravox, old_rows: list[Any]
 ) -> None:
-    sandbox.voices = []
+    ultravox.voices = []
     response = client.post(ADDRESS, headers={"apikey": SERVICE_KEY})
     assert response.status_code == 200
     assert response.json() == {
@@ -118,8 +118,8 @@ def test_nothing_to_sync(
     assert voice_rows() == old_rows
 
 
-def test_skipped_records_are_counted(client: Client, agency: Agency, sandbox: Sandbox) -> None:
-    sandbox.voices = [*make_voices(2, base_url=sandbox.url), {"name": "nameless"}, None]
+def test_skipped_records_are_counted(client: Client, agency: Agency, ultravox: Ultravox) -> None:
+    ultravox.voices = [*make_voices(2, base_url=ultravox.url), {"name": "nameless"}, None]
     response = client.post(ADDRESS, headers={"apikey": SERVICE_KEY})
     assert response.json() == {
         "success": True,
@@ -128,18 +128,18 @@ def test_skipped_records_are_counted(client: Client, agency: Agency, sandbox: Sa
     }
 
 
-def test_only_skipped_records(client: Client, agency: Agency, sandbox: Sandbox) -> None:
-    sandbox.voices = [{}]
+def test_only_skipped_records(client: Client, agency: Agency, ultravox: Ultravox) -> None:
+    ultravox.voices = [{}]
     response = client.post(ADDRESS, headers={"apikey": SERVICE_KEY})
     assert response.status_code == 200
     assert response.json()["stats"] == {"synced": 0, "skipped": 1}
 
 
 def test_a_voice_that_comes_twice_counts_once(
-    client: Client, agency: Agency, sandbox: Sandbox
+    client: Client, agency: Agency, ultravox: Ultravox
 ) -> None:
-    voices = make_voices(2, base_url=sandbox.url)
-    sandbox.voices = [*voices, {**voices[0], "name": "the last one"}]
+    voices = make_voices(2, base_url=ultravox.url)
+    ultravox.voices = [*voices, {**voices[0], "name": "the last one"}]
     response = client.post(ADDRESS, headers={"apikey": SERVICE_KEY})
     assert response.json()["stats"] == {"synced": 2}
     assert Voice.objects.get(pk=voices[0]["voiceId"]).name == "the last one"
@@ -215,55 +215,55 @@ def test_a_key_in_the_query_is_none(client: Client, agency: Agency) -> None:
 
 # Errors: the contract's table
 
-Setup = Callable[[Sandbox, Agency], None]
+Setup = Callable[[Ultravox, Agency], None]
 
 
-def nothing(sandbox: Sandbox, agency: Agency) -> None:
+def nothing(ultravox: Ultravox, agency: Agency) -> None:
     pass
 
 
-def without_key(sandbox: Sandbox, agency: Agency) -> None:
+def without_key(ultravox: Ultravox, agency: Agency) -> None:
     Agency.objects.update(ultravox_api_key="")
 
 
-def with_null_key(sandbox: Sandbox, agency: Agency) -> None:
+def with_null_key(ultravox: Ultravox, agency: Agency) -> None:
     store_raw_key(agency, None)
 
 
-def with_broken_key(sandbox: Sandbox, agency: Agency) -> None:
+def with_broken_key(ultravox: Ultravox, agency: Agency) -> None:
     store_raw_key(agency, "gAAAAABnot-a-token-of-ours")
 
 
-def with_plain_key(sandbox: Sandbox, agency: Agency) -> None:
+def with_plain_key(ultravox: Ultravox, agency: Agency) -> None:
     store_raw_key(agency, API_KEY)
 
 
-def with_revoked_key(sandbox: Sandbox, agency: Agency) -> None:
-    sandbox.keys = {"another"}
+def with_revoked_key(ultravox: Ultravox, agency: Agency) -> None:
+    ultravox.keys = {"another"}
 
 
-def with_refusing_database(sandbox: Sandbox, agency: Agency) -> None:
+def with_refusing_database(ultravox: Ultravox, agency: Agency) -> None:
     # More than one statement's rows, of which the last is refused.
-    sandbox.voices = make_voices(601, base_url=sandbox.url)
-    refuse_writes(max(voice["voiceId"] for voice in sandbox.voices))
+    ultravox.voices = make_voices(601, base_url=ultravox.url)
+    refuse_writes(max(voice["voiceId"] for voice in ultravox.voices))
 
 
-def with_read_only_table(sandbox: Sandbox, agency: Agency) -> None:
+def with_read_only_table(ultravox: Ultravox, agency: Agency) -> None:
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE ultravox_voices RENAME TO lost")
         cursor.execute("CREATE VIEW ultravox_voices AS SELECT * FROM lost LIMIT 99")
 
 
 def fault(name: Any) -> Setup:
-    def set_up(sandbox: Sandbox, agency: Agency) -> None:
-        sandbox.voices = make_voices(250, base_url=sandbox.url)
-        sandbox.fault = name
+    def set_up(ultravox: Ultravox, agency: Agency) -> None:
+        ultravox.voices = make_voices(250, base_url=ultravox.url)
+        ultravox.fault = name
 
     return set_up
 
 
-def unreachable(sandbox: Sandbox, agency: Agency) -> None:
-    sandbox.stop()
+def unreachable(ultravox: Ultravox, agency: Agency) -> None:
+    ultravox.stop()
 
 
 BROKEN = [
@@ -303,7 +303,7 @@ def headers(request: pytest.FixtureRequest) -> dict[str, str]:
 @pytest.mark.parametrize(("status", "code", "set_up"), BROKEN, ids=_name)
 def test_failed_syncs(
     client: Client,
-    sandbox: Sandbox,
+    ultravox: Ultravox,
     agency: Agency,
     old_rows: list[Any],
     headers: dict[str, str],
@@ -311,7 +311,7 @@ def test_failed_syncs(
     code: str,
     set_up: Setup,
 ) -> None:
-    set_up(sandbox, agency)
+    set_up(ultravox, agency)
     for address in BOTH_SPELLINGS:
         response = client.post(address, headers=headers)
         assert_error(response, status, code, *headers.values())
@@ -327,14 +327,14 @@ def test_failed_syncs(
 )
 def test_ultravox_away(
     client: Client,
-    sandbox: Sandbox,
+    ultravox: Ultravox,
     agency: Agency,
     old_rows: list[Any],
     settings: Any,
     set_up: Setup,
 ) -> None:
     settings.ULTRAVOX_TIMEOUT, settings.ULTRAVOX_DEADLINE = 0.2, 0.4
-    set_up(sandbox, agency)
+    set_up(ultravox, agency)
     response = client.post(ADDRESS, headers={"apikey": SERVICE_KEY})
     assert_error(response, 502, "ultravox_error")
     assert voice_rows() == old_rows
@@ -355,13 +355,13 @@ def test_service_without_any_agency(client: Client, db: None) -> None:
         assert_error(response, 400, "no_api_key")
 
 
-def test_user_without_agency(client: Client, agency: Agency, sandbox: Sandbox) -> None:
+def test_user_without_agency(client: Client, agency: Agency, ultravox: Ultravox) -> None:
     user = User.objects.create_user("nobody@example.com", "x")
     token = AccessToken.for_user(user)
     for address in BOTH_SPELLINGS:
         response = client.post(address, headers={"authorization": f"Bearer {token}"})
         assert_error(response, 403, "not_agency_user", str(token))
-    assert not sandbox.requests
+    assert not ultravox.requests
     assert not SyncRun.objects.exists()
 
 
@@ -398,11 +398,11 @@ UNAUTHENTICATED = [
 
 @pytest.mark.parametrize(("code", "headers"), UNAUTHENTICATED)
 def test_without_valid_credentials(
-    client: Client, agency: Agency, sandbox: Sandbox, code: str, headers: dict[str, str]
+    client: Client, agency: Agency, ultravox: Ultravox, code: str, headers: dict[str, str]
 ) -> None:
     for address in BOTH_SPELLINGS:
         assert_error(client.post(address, headers=headers), 401, code)
-    assert not sandbox.requests
+    assert not ultravox.requests
     assert not SyncRun.objects.exists()
 
 
@@ -446,7 +446,7 @@ def test_user_flow(
 
 
 def test_user_flow_never_falls_back_to_the_service_key(
-    client: Client, agency: Agency, sandbox: Sandbox
+    client: Client, agency: Agency, ultravox: Ultravox
 ) -> None:
     outsider = User.objects.create_user("outsider@example.com", "x")
     keyless = Agency.objects.create(name="Keyless")
@@ -455,7 +455,7 @@ def test_user_flow_never_falls_back_to_the_service_key(
         token = AccessToken.for_user(user)
         headers = {"authorization": f"Bearer {token}", "apikey": SERVICE_KEY}
         assert_error(client.post(ADDRESS, headers=headers), status, code)
-    assert not sandbox.requests
+    assert not ultravox.requests
 
 
 def test_no_configured_service_key_lets_nobody_in(
@@ -473,7 +473,7 @@ CREDENTIALS = [{}, {"apikey": SERVICE_KEY}, {"apikey": "wrong"}, {"authorization
 
 @pytest.mark.parametrize("method", METHODS)
 def test_other_methods_are_refused_before_anybody_is_asked(
-    client: Client, agency: Agency, sandbox: Sandbox, token: str, method: str
+    client: Client, agency: Agency, ultravox: Ultravox, token: str, method: str
 ) -> None:
     credentials = [*CREDENTIALS, {"authorization": f"Bearer {token}"}]
     for address, headers in itertools.product(BOTH_SPELLINGS, credentials):
@@ -485,7 +485,7 @@ def test_other_methods_are_refused_before_anybody_is_asked(
             assert_error(response, 405, "method_not_allowed")
         assert set(response.headers["Allow"].split(", ")) == {"POST", "OPTIONS"}
         assert "WWW-Authenticate" not in response.headers
-    assert not sandbox.requests
+    assert not ultravox.requests
 
 
 @pytest.mark.parametrize("address", BOTH_SPELLINGS)
@@ -532,7 +532,7 @@ def agencies(db: None) -> Callable[..., list[Agency]]:
 )
 def test_the_next_agency_is_tried(
     client: Client,
-    sandbox: Sandbox,
+    ultravox: Ultravox,
     agencies: Callable[..., list[Agency]],
     keys: list[str | None],
     sent: list[str],
@@ -540,7 +540,7 @@ def test_the_next_agency_is_tried(
     made = agencies(*keys)
     response = client.post(ADDRESS, headers={"apikey": SERVICE_KEY})
     assert (response.status_code, response.json()) == (200, GOOD)
-    assert [request.headers["x-api-key"] for request in sandbox.requests] == sent
+    assert [request.headers["x-api-key"] for request in ultravox.requests] == sent
     run = SyncRun.objects.get()
     assert run.agency == made[keys.index(API_KEY)]
     assert (run.status, run.synced, run.pages, run.error_code) == ("succeeded", 3, 1, "")
@@ -583,7 +583,7 @@ def test_all_agencies_fail(
 )
 def test_a_user_syncs_with_their_own_agency_only(
     client: Client,
-    sandbox: Sandbox,
+    ultravox: Ultravox,
     agencies: Callable[..., list[Agency]],
     key: str | None,
     status: int,
@@ -594,19 +594,19 @@ def test_a_user_syncs_with_their_own_agency_only(
     token = AccessToken.for_user(User.objects.create_user("user@example.com", "x", agency=own))
     response = client.post(ADDRESS, headers={"authorization": f"Bearer {token}"})
     assert_error(response, status, code, str(token))
-    assert [request.headers["x-api-key"] for request in sandbox.requests] == sent
+    assert [request.headers["x-api-key"] for request in ultravox.requests] == sent
     run = SyncRun.objects.get()
     assert (run.trigger, run.agency, run.error_code) == ("user", own, code)
 
 
 def test_a_user_syncs_with_the_second_agency(
-    client: Client, sandbox: Sandbox, agencies: Callable[..., list[Agency]]
+    client: Client, ultravox: Ultravox, agencies: Callable[..., list[Agency]]
 ) -> None:
     _, own = agencies("another", API_KEY)
     token = AccessToken.for_user(User.objects.create_user("user@example.com", "x", agency=own))
     response = client.post(ADDRESS, headers={"authorization": f"Bearer {token}"})
     assert (response.status_code, response.json()) == (200, GOOD)
-    assert [request.headers["x-api-key"] for request in sandbox.requests] == [API_KEY]
+    assert [request.headers["x-api-key"] for request in ultravox.requests] == [API_KEY]
     assert SyncRun.objects.get().agency == own
 
 
@@ -616,9 +616,9 @@ def test_a_user_syncs_with_the_second_agency(
 @pytest.fixture(scope="module")
 def served(
     migrated: Database, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, Sandbox]]:
+) -> Iterator[tuple[str, Ultravox]]:
     folder = tmp_path_factory.mktemp("served")
-    with Sandbox(count=3) as ultravox:
+    with Ultravox(count=3) as ultravox:
         database = Database.create(folder, migrated)
         project = Project(
             database, folder, ULTRAVOX_API_URL=f"{ultravox.url}/", WEB_CONCURRENCY="1"
@@ -632,7 +632,7 @@ def served(
 
 
 @pytest.mark.parametrize("address", BOTH_SPELLINGS)
-def test_served_without_redirect(served: tuple[str, Sandbox], address: str) -> None:
+def test_served_without_redirect(served: tuple[str, Ultravox], address: str) -> None:
     url = served[0] + address
     response = requests.post(url, headers={"apikey": SERVICE_KEY}, allow_redirects=False)
     assert (response.status_code, response.json()) == (200, GOOD)
@@ -643,7 +643,7 @@ def test_served_without_redirect(served: tuple[str, Sandbox], address: str) -> N
     assert_error(response, 401, "invalid_credentials")
 
 
-def test_served_bodies(served: tuple[str, Sandbox], tmp_path: Path) -> None:
+def test_served_bodies(served: tuple[str, Ultravox], tmp_path: Path) -> None:
     url = served[0] + ADDRESS
     file = tmp_path / "file"
     file.write_bytes(b"\0" * 100_000)
@@ -664,7 +664,7 @@ def test_served_bodies(served: tuple[str, Sandbox], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_served_methods(served: tuple[str, Sandbox], method: str) -> None:
+def test_served_methods(served: tuple[str, Ultravox], method: str) -> None:
     response = requests.request(method, served[0] + ADDRESS, data=b"{")
     if method == "HEAD":
         assert (response.status_code, response.content) == (405, b"")
@@ -675,7 +675,7 @@ def test_served_methods(served: tuple[str, Sandbox], method: str) -> None:
 
 @pytest.mark.parametrize("length", [8_000, 8_190, 9_000, 30_000])
 @pytest.mark.parametrize("header", ["Authorization", "apikey"])
-def test_served_long_credentials(served: tuple[str, Sandbox], header: str, length: int) -> None:
+def test_served_long_credentials(served: tuple[str, Ultravox], header: str, length: int) -> None:
     value = "x" * length
     code = "invalid_api_key" if header == "apikey" else "invalid_token"
     value = value if header == "apikey" else f"Bearer {value}"
@@ -684,7 +684,7 @@ def test_served_long_credentials(served: tuple[str, Sandbox], header: str, lengt
 
 
 @pytest.mark.parametrize("token", [b"\xff\xfe.\x80.\xc3", "grüße".encode(), b"\xc3\xa9"])
-def test_served_bytes_that_are_no_text(served: tuple[str, Sandbox], token: bytes) -> None:
+def test_served_bytes_that_are_no_text(served: tuple[str, Ultravox], token: bytes) -> None:
     url = urlsplit(served[0])
     connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=10)
     try:
@@ -701,7 +701,7 @@ def test_served_bytes_that_are_no_text(served: tuple[str, Sandbox], token: bytes
         connection.close()
 
 
-def test_served_errors_hold_nothing_of_ultravox(served: tuple[str, Sandbox]) -> None:
+def test_served_errors_hold_nothing_of_ultravox(served: tuple[str, Ultravox]) -> None:
     url, ultravox = served
     ultravox.fault = in_confidence
     try:

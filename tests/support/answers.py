@@ -6,9 +6,9 @@ from typing import Any
 from django.db import connection
 
 from agencies.models import Agency
-from sandbox import API_KEY
 from sandbox.exchange import Exchange
 from tests.support.environment import CREDENTIALS_KEY, ENVIRONMENT, OTHER_SERVICE_KEY, SERVICE_KEY
+from tests.ultravox import API_KEY
 
 ADDRESSES = ("/functions/v1/voices-sync", "/api/voices/sync/")
 BOTH_SPELLINGS = tuple(

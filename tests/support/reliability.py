@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sandbox import FAULTS, Fault
+from tests.ultravox import FAULTS, Fault
 
 KINDS = {
     "fault": "Ultravox and the network",

@@ -4,8 +4,8 @@ import uuid
 from datetime import UTC, datetime
 
 from agencies.fields import fernet
-from sandbox import API_KEY
 from tests.support.project import Project
+from tests.ultravox import API_KEY
 
 
 def add_agency(project: Project, *, name: str = "Agency", key: str = API_KEY) -> str:

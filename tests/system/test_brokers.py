@@ -11,10 +11,10 @@ import amqp  # type: ignore[import-untyped]
 import pytest
 import redis
 
-from sandbox import API_KEY, Sandbox
 from tests.support.project import Project, wait_for
 from tests.support.seeding import add_agency
 from tests.support.services import QUEUE, Relay, channel, rabbitmq_host, redis_database
+from tests.ultravox import API_KEY, Ultravox
 
 pytestmark = pytest.mark.broker
 
@@ -32,7 +32,7 @@ def broker(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
-def site(broker: str, project: Callable[..., Project], ultravox: Sandbox) -> Project:
+def site(broker: str, project: Callable[..., Project], ultravox: Ultravox) -> Project:
     """A project with an agency; a background sync has 10 times 1.2 seconds.
 
     The broker comes first, so that workers have ended before it is emptied.
@@ -105,7 +105,7 @@ def test_a_sync_that_falls_due_while_the_broker_is_away_is_sent_after(
 
 
 def test_a_sync_whose_worker_was_killed_is_done_again(
-    site: Project, ultravox: Sandbox, broker: str
+    site: Project, ultravox: Ultravox, broker: str
 ) -> None:
     worker = site.start(*WORKER, log="worker")
     ultravox.hold_after(1)
@@ -127,7 +127,7 @@ def test_a_sync_whose_worker_was_killed_is_done_again(
 
 
 def test_a_failed_sync_is_over_and_logged_in_one_line(
-    site: Project, ultravox: Sandbox, broker: str
+    site: Project, ultravox: Ultravox, broker: str
 ) -> None:
     ultravox.fault = "status_400"
     worker = site.start(*WORKER, log="worker")
@@ -148,7 +148,7 @@ def test_a_failed_sync_is_over_and_logged_in_one_line(
 
 
 def test_a_worker_that_is_asked_to_end_finishes_its_sync(
-    site: Project, ultravox: Sandbox, broker: str
+    site: Project, ultravox: Ultravox, broker: str
 ) -> None:
     worker = site.start(*WORKER, log="worker")
     ultravox.hold_after(1)

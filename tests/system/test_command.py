@@ -16,18 +16,18 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
-from sandbox import API_KEY, Sandbox
 from tests.support.project import ROOT, Project, wait_for
 from tests.support.seeding import add_agency
+from tests.ultravox import API_KEY, Ultravox
 from voiceproject.errors import SaveFailed
 
-OTHER_KEY = "another-key-of-the-sandbox"
+OTHER_KEY = "another-key-of-ultravox"
 SYNCED = "Synced 300 voices from Ultravox\n"
 
 
 @pytest.fixture
-def shop(project: Callable[..., Project], ultravox: Sandbox) -> Project:
-    """A project without agencies, whose Ultravox is the sandbox."""
+def shop(project: Callable[..., Project], ultravox: Ultravox) -> Project:
+    """A project without agencies."""
     return project(ULTRAVOX_API_URL=ultravox.url, ULTRAVOX_DEADLINE="3")
 
 
@@ -43,7 +43,7 @@ def table(project: Project) -> list[tuple[Any, ...]]:
     return project.database.rows("SELECT * FROM ultravox_voices ORDER BY id")
 
 
-def keys_sent(ultravox: Sandbox) -> list[str]:
+def keys_sent(ultravox: Ultravox) -> list[str]:
     return [request.headers["x-api-key"] for request in ultravox.listings]
 
 
@@ -61,13 +61,13 @@ def test_says_how_many_voices_and_nothing_else(shop: Project) -> None:
     assert last_run(shop) == ("command", "succeeded", 3, 300, 0, "")
 
 
-def test_an_empty_listing(shop: Project, ultravox: Sandbox) -> None:
+def test_an_empty_listing(shop: Project, ultravox: Ultravox) -> None:
     add_agency(shop)
     ultravox.voices = []
     assert outcome(shop.manage("sync_voices")) == (0, "No voices found in Ultravox\n", "")
 
 
-def test_each_page_is_printed_when_asked_for(shop: Project, ultravox: Sandbox) -> None:
+def test_each_page_is_printed_when_asked_for(shop: Project, ultravox: Ultravox) -> None:
     add_agency(shop)
     ultravox.voices = ultravox.voices[:250]
     done = shop.manage("sync_voices", "--verbosity", "2")
@@ -81,14 +81,14 @@ def test_each_page_is_printed_when_asked_for(shop: Project, ultravox: Sandbox) -
     assert API_KEY not in done.stderr
 
 
-def test_pages_of_a_listing_without_total(shop: Project, ultravox: Sandbox) -> None:
+def test_pages_of_a_listing_without_total(shop: Project, ultravox: Ultravox) -> None:
     add_agency(shop)
     ultravox.fault = "body_total_missing"
     done = shop.manage("sync_voices", "-v", "2")
     assert done.stdout.startswith("Page 1: 100 voices so far\nPage 2: 200 voices so far\n")
 
 
-def test_skipped_records_are_reported(shop: Project, ultravox: Sandbox) -> None:
+def test_skipped_records_are_reported(shop: Project, ultravox: Ultravox) -> None:
     add_agency(shop)
     ultravox.fault = "record_null"
     done = shop.manage("sync_voices")
@@ -99,7 +99,7 @@ def test_skipped_records_are_reported(shop: Project, ultravox: Sandbox) -> None:
 # Whose key it uses
 
 
-def test_without_agency_the_next_key_is_tried(shop: Project, ultravox: Sandbox) -> None:
+def test_without_agency_the_next_key_is_tried(shop: Project, ultravox: Ultravox) -> None:
     ultravox.keys = {OTHER_KEY}
     for name, key in (("Keyless", ""), ("Revoked", "revoked"), ("Works", OTHER_KEY)):
         add_agency(shop, name=name, key=key)
@@ -107,7 +107,7 @@ def test_without_agency_the_next_key_is_tried(shop: Project, ultravox: Sandbox) 
     assert keys_sent(ultravox) == ["revoked", OTHER_KEY, OTHER_KEY, OTHER_KEY]
 
 
-def test_with_agency_its_key_is_used(shop: Project, ultravox: Sandbox) -> None:
+def test_with_agency_its_key_is_used(shop: Project, ultravox: Ultravox) -> None:
     ultravox.keys = {API_KEY, OTHER_KEY}
     add_agency(shop)
     second = add_agency(shop, name="Second", key=OTHER_KEY)
@@ -118,46 +118,46 @@ def test_with_agency_its_key_is_used(shop: Project, ultravox: Sandbox) -> None:
 # What goes wrong
 
 
-def unknown_agency(project: Project, ultravox: Sandbox) -> str:
+def unknown_agency(project: Project, ultravox: Ultravox) -> str:
     add_agency(project)
     return "00000000-0000-4000-8000-000000000000"
 
 
-def malformed_agency(project: Project, ultravox: Sandbox) -> str:
+def malformed_agency(project: Project, ultravox: Ultravox) -> str:
     add_agency(project)
     return "no-such-id"
 
 
-def agency_without_key(project: Project, ultravox: Sandbox) -> str:
+def agency_without_key(project: Project, ultravox: Ultravox) -> str:
     add_agency(project)
     return add_agency(project, name="Keyless", key="")
 
 
-def agency_with_refused_key(project: Project, ultravox: Sandbox) -> str:
+def agency_with_refused_key(project: Project, ultravox: Ultravox) -> str:
     add_agency(project)
     return add_agency(project, name="Revoked", key="revoked")
 
 
-def no_key_at_all(project: Project, ultravox: Sandbox) -> None:
+def no_key_at_all(project: Project, ultravox: Ultravox) -> None:
     add_agency(project, key="")
 
 
-def undecryptable_key(project: Project, ultravox: Sandbox) -> None:
+def undecryptable_key(project: Project, ultravox: Ultravox) -> None:
     add_agency(project)
     project.environment["CREDENTIALS_KEYS"] = Fernet.generate_key().decode()
 
 
-def ultravox_that_refuses(project: Project, ultravox: Sandbox) -> None:
+def ultravox_that_refuses(project: Project, ultravox: Ultravox) -> None:
     add_agency(project)
     ultravox.fault = "status_400"
 
 
-def ultravox_that_breaks_off(project: Project, ultravox: Sandbox) -> None:
+def ultravox_that_breaks_off(project: Project, ultravox: Ultravox) -> None:
     add_agency(project)
     ultravox.fault = "second_page_404"
 
 
-def database_that_refuses(project: Project, ultravox: Sandbox) -> None:
+def database_that_refuses(project: Project, ultravox: Ultravox) -> None:
     add_agency(project)
     if project.database.is_postgresql:
         project.database.rows("ALTER TABLE ultravox_voices ADD CHECK (provider <> 'Cartesia')")
@@ -184,8 +184,8 @@ def database_that_refuses(project: Project, ultravox: Sandbox) -> None:
 )
 def test_an_error_is_one_line(
     shop: Project,
-    ultravox: Sandbox,
-    prepare: Callable[[Project, Sandbox], str | None],
+    ultravox: Ultravox,
+    prepare: Callable[[Project, Ultravox], str | None],
     message: str,
     code: str | None,
 ) -> None:
@@ -225,7 +225,7 @@ def test_a_database_that_is_gone_is_one_line(shop: Project, options: tuple[str, 
     ],
 )
 def test_a_signal_ends_it_at_once(
-    shop: Project, ultravox: Sandbox, signum: int, status: int, said: str
+    shop: Project, ultravox: Ultravox, signum: int, status: int, said: str
 ) -> None:
     add_agency(shop)
     assert shop.manage("sync_voices").returncode == 0
@@ -302,7 +302,7 @@ def on_terminal(
 
 def test_a_terminal_shows_progress(
     shop: Project,
-    ultravox: Sandbox,
+    ultravox: Ultravox,
     terminal: Terminal,
     on_terminal: Callable[..., subprocess.Popen[str]],
 ) -> None:

@@ -1,6 +1,6 @@
 """`kill -9` at each step of a sync, by whoever started it; and what the next sync makes of it.
 
-The steps are reached from outside: the sandbox holds a page, another session locks a table.
+The steps are reached from outside: Ultravox holds a page, another session locks a table.
 """
 
 import contextlib
@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import requests
 
-from sandbox import Sandbox
 from tests.support.environment import SERVICE_KEY
 from tests.support.project import SLOW, Project, wait_for
 from tests.support.reliability import shows
+from tests.ultravox import Ultravox
 from voices.runs import LEASE
 
 ROWS = "SELECT id, name, description, last_synced_at FROM ultravox_voices ORDER BY id"
@@ -26,7 +26,7 @@ RUNS = "SELECT status, error_code FROM voice_sync_runs ORDER BY id"
 
 
 @pytest.fixture
-def before(project: Callable[..., Project], ultravox: Sandbox) -> Project:
+def before(project: Callable[..., Project], ultravox: Ultravox) -> Project:
     """A project with a table of voices, all of which the next sync changes."""
     made = project(ULTRAVOX_API_URL=ultravox.url)
     made.seed()
@@ -76,7 +76,7 @@ def let_lease_pass(project: Project) -> None:
     )
 
 
-def assert_next_sync_is_good(project: Project, ultravox: Sandbox, rows: list[Any]) -> None:
+def assert_next_sync_is_good(project: Project, ultravox: Ultravox, rows: list[Any]) -> None:
     """Assert that the table is as before, and that the next sync waits no longer than the lease."""
     assert project.database.rows(ROWS) == rows
     ultravox.release()
@@ -97,7 +97,7 @@ def assert_next_sync_is_good(project: Project, ultravox: Sandbox, rows: list[Any
 def test_next_sync_waits_no_longer_than_the_lease(
     start: Callable[[Project], subprocess.Popen[str]],
     before: Project,
-    ultravox: Sandbox,
+    ultravox: Ultravox,
     record_property: Callable[[str, object], None],
 ) -> None:
     """Killed between two pages, and nobody turns a clock: the next sync waits for the lease."""
@@ -113,7 +113,7 @@ def test_next_sync_waits_no_longer_than_the_lease(
 
 @pytest.mark.parametrize("pages", [0, 1, 2], ids=lambda pages: f"after_{pages}_pages")
 @shows("crash")
-def test_killed_while_fetching(pages: int, before: Project, ultravox: Sandbox) -> None:
+def test_killed_while_fetching(pages: int, before: Project, ultravox: Ultravox) -> None:
     """Killed after so many pages: kept, run abandoned, next sync good."""
     rows = before.database.rows(ROWS)
     ultravox.hold_after(pages)
@@ -142,7 +142,7 @@ def test_killed_while_writing(
     start: Callable[[Project], subprocess.Popen[str]],
     step: str,
     before: Project,
-    ultravox: Sandbox,
+    ultravox: Ultravox,
 ) -> None:
     """Killed in the transaction, at this row: kept, run abandoned, next sync good."""
     ordered = sorted(ultravox.voices, key=lambda voice: voice["voiceId"])

@@ -20,9 +20,9 @@ import requests
 from django.test import Client
 
 from agencies.models import User
-from sandbox import Sandbox
 from tests.support.environment import OTHER_SERVICE_KEY, SERVICE_KEY
 from tests.support.project import ROOT, Database, Project, free_port, wait_for
+from tests.ultravox import Ultravox
 from voiceproject import server
 
 PASSWORD = "a password of the tests"
@@ -57,7 +57,7 @@ def server_url(migrated: Database, tmp_path_factory: pytest.TempPathFactory) -> 
     """A server with its defaults, and Ultravox behind it."""
     folder = tmp_path_factory.mktemp("server")
     with (
-        Sandbox(count=3) as ultravox,
+        Ultravox(count=3) as ultravox,
         serving(migrated, folder, ULTRAVOX_API_URL=ultravox.url) as project,
     ):
         project.seed(is_staff=True, is_superuser=True)
@@ -641,7 +641,7 @@ def test_slow_clients_keep_nobody_out(server_url: str) -> None:
 
 
 @pytest.fixture
-def busy(project: Callable[..., Project], ultravox: Sandbox) -> Project:
+def busy(project: Callable[..., Project], ultravox: Ultravox) -> Project:
     """A project whose syncs take a while."""
     made = project(ULTRAVOX_API_URL=ultravox.url)
     made.seed()
@@ -653,7 +653,7 @@ def runs(project: Project) -> set[tuple[str, str]]:
     return set(project.database.rows("SELECT status, error_code FROM voice_sync_runs"))
 
 
-def test_a_reload_under_load_loses_no_request(busy: Project, ultravox: Sandbox) -> None:
+def test_a_reload_under_load_loses_no_request(busy: Project, ultravox: Ultravox) -> None:
     ultravox.latency = 0.1
     url: str = busy.url  # type: ignore[attr-defined]
     reloaded, answers = threading.Event(), []
@@ -680,7 +680,7 @@ def test_a_reload_under_load_loses_no_request(busy: Project, ultravox: Sandbox) 
     assert runs(busy) == {("succeeded", "")}
 
 
-def test_sigterm_under_load_loses_no_request(busy: Project, ultravox: Sandbox) -> None:
+def test_sigterm_under_load_loses_no_request(busy: Project, ultravox: Ultravox) -> None:
     """Requests that have reached the server are answered, the queued ones too; others are refused."""
     url: str = busy.url  # type: ignore[attr-defined]
     ultravox.hold_after(1)

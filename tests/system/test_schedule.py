@@ -12,9 +12,9 @@ import pytest
 from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
 
-from sandbox import API_KEY, Sandbox
 from tests.support.project import ROOT, Project, wait_for
 from tests.support.seeding import add_agency
+from tests.ultravox import API_KEY, Ultravox
 
 TASK = "django_celery_beat_periodictask"
 WORKER = ("-m", "celery", "-A", "voiceproject", "worker", "--concurrency", "1")
@@ -23,7 +23,7 @@ TICKED = "beat: Waking up"
 
 
 @pytest.fixture
-def scheduled(project: Callable[..., Project], ultravox: Sandbox) -> Project:
+def scheduled(project: Callable[..., Project], ultravox: Ultravox) -> Project:
     """A project with an embedded broker of its own."""
     folder = project().folder
     return project(ULTRAVOX_API_URL=ultravox.url, CELERY_BROKER_URL=f"filesystem://{folder}/broker")
@@ -214,7 +214,7 @@ def test_a_sync_that_fell_due_while_nothing_ran_is_done_at_the_start(scheduled: 
     assert "Sending due task" not in scheduled.log("beat")
 
 
-def test_two_beats_do_no_harm(scheduled: Project, ultravox: Sandbox) -> None:
+def test_two_beats_do_no_harm(scheduled: Project, ultravox: Ultravox) -> None:
     ultravox.latency = 0.1
     add_agency(scheduled)
     set_interval(scheduled, 1)

@@ -10,12 +10,12 @@ import jwt
 import pytest
 import requests
 
-from sandbox import API_KEY, Sandbox
 from tests.support import supabase_js
 from tests.support.answers import MARKER, TOKEN, in_confidence
 from tests.support.environment import SERVICE_KEY
 from tests.support.jwks import KeySetServer, claims, signing_key
 from tests.support.project import Database, Project
+from tests.ultravox import API_KEY, Ultravox
 
 SECRET = "supabase-s-own-jwt-secret-of-the-tests-0123456789"
 GOOD = {"success": True, "message": "Synced 3 voices from Ultravox", "stats": {"synced": 3}}
@@ -27,7 +27,7 @@ Invoke = Callable[..., list[dict[str, Any]]]
 class Served:
     """A web server with an agency, a user and Supabase's keys, and Ultravox behind it."""
 
-    def __init__(self, project: Project, ultravox: Sandbox, supabase: KeySetServer) -> None:
+    def __init__(self, project: Project, ultravox: Ultravox, supabase: KeySetServer) -> None:
         self.project, self.ultravox, self.supabase = project, ultravox, supabase
         self.user = project.seed(key=API_KEY, email=EMAIL, password=PASSWORD)["user"]
         self.url = project.serve()
@@ -54,7 +54,7 @@ class Served:
 def served(migrated: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("supabase")
     database = Database.create(folder, migrated)
-    with Sandbox(count=3) as ultravox, KeySetServer(signing_key("ec")) as supabase:
+    with Ultravox(count=3) as ultravox, KeySetServer(signing_key("ec")) as supabase:
         project = Project(
             database,
             folder,

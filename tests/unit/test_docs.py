@@ -2,9 +2,9 @@
 
 import re
 
-from sandbox import FAULTS
 from tests.support.environment import ENVIRONMENT
 from tests.support.project import ROOT
+from tests.ultravox import FAULTS
 
 README = (ROOT / "README.md").read_text()
 SETTINGS = (ROOT / "voiceproject/settings.py").read_text()

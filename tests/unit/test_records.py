@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from agencies.models import Agency
-from sandbox import Sandbox
 from tests.support.reliability import shows
+from tests.ultravox import Ultravox
 from voices.models import Voice
 from voices.records import COLUMNS, MAX_DEPTH, MAX_ID_LENGTH, UnusableRecord, to_row
 from voices.sync import sync_voices
@@ -106,14 +106,14 @@ def text(value: Any) -> Any:
 @shows("input")
 def test_any_listing_is_storable(
     listing: list[Any],
-    sandbox: Sandbox,
+    ultravox: Ultravox,
     agency: Agency,
     record_property: Callable[[str, object], None],
 ) -> None:
     """Random listings of any JSON: stored as sent, up to the documented normalisation."""
     record_property("listings", EXAMPLES)
     Voice.objects.all().delete()
-    sandbox.fault = lambda exchange: exchange.reply(
+    ultravox.fault = lambda exchange: exchange.reply(
         200, json.dumps({"results": listing, "next": None}).encode()
     )
     rows, skipped = expected(json.loads(json.dumps(listing)))
