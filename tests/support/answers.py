@@ -6,7 +6,6 @@ from typing import Any
 from django.db import connection
 
 from agencies.models import Agency
-from sandbox.exchange import Exchange
 from tests.support.environment import CREDENTIALS_KEY, ENVIRONMENT, OTHER_SERVICE_KEY, SERVICE_KEY
 from tests.ultravox import API_KEY
 
@@ -58,7 +57,7 @@ def assert_error(response: Any, status: int, code: str, *secrets: str) -> None:
         assert int(response.headers["Retry-After"]) >= 1
 
 
-def in_confidence(exchange: Exchange) -> None:
+def in_confidence(exchange: Any) -> None:
     """Answer a listing request with a status that no retry helps, and the marker."""
     exchange.reply(400, {"detail": MARKER, "key": API_KEY})
 
