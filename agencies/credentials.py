@@ -6,13 +6,13 @@ from agencies.fields import Ciphertext, CredentialsUnavailable, decrypt, fernet
 from agencies.models import Agency
 from voiceproject.errors import ServiceError
 
+NO_KEY_OF_AGENCY = "Your agency has no Ultravox API key; add one in the agency's settings."
+
 
 class NoApiKey(ServiceError):
     """Report that there is no Ultravox key to sync with."""
 
     code = "no_api_key"
-    status = 400
-    message = "No Ultravox API key is configured; add one to an agency in the admin."
 
 
 def get_agency_credentials(agency: Agency) -> str:
@@ -23,7 +23,7 @@ def get_agency_credentials(agency: Agency) -> str:
     """
     key = (agency.ultravox_api_key or "").strip()
     if not key:
-        raise NoApiKey("Your agency has no Ultravox API key; add one in the agency's settings.")
+        raise NoApiKey(NO_KEY_OF_AGENCY)
     if not (key.isascii() and key.isprintable()):
         raise CredentialsUnavailable(
             "The stored Ultravox API key has characters that no key has; enter it again."
@@ -34,6 +34,16 @@ def get_agency_credentials(agency: Agency) -> str:
 def agencies_with_key() -> QuerySet[Agency]:
     """Return the agencies that have a key stored, readable or not, oldest first."""
     return Agency.objects.exclude(Q(ultravox_api_key="") | Q(ultravox_api_key__isnull=True))
+
+
+def has_key(agency: Agency) -> bool:
+    """Return whether the agency has a key stored, readable or not; a blank one is none."""
+    try:
+        return bool(get_agency_credentials(agency))
+    except NoApiKey:
+        return False
+    except CredentialsUnavailable:
+        return True
 
 
 def key_hint(agency: Agency) -> str:

@@ -14,9 +14,6 @@ class CredentialsUnavailable(ServiceError):
     """Report that a stored credential cannot be decrypted or used."""
 
     code = "credentials_unavailable"
-    message = (
-        "The stored Ultravox API key could not be read; ask an administrator to enter it again."
-    )
 
 
 class Ciphertext(str):

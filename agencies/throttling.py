@@ -62,4 +62,7 @@ class SyncThrottle(_Throttle):
     scope = "sync"
 
     def get_cache_key(self, request: Request, view: Any) -> str:
-        return self.cache_format % {"scope": self.scope, "ident": request.user.pk or "service"}
+        return self.cache_format % {
+            "scope": self.scope,
+            "ident": getattr(request.user, "pk", "service"),
+        }

@@ -7,6 +7,7 @@ from django.core.exceptions import ValidationError
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import AuthenticationFailed, Throttled
+from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework_simplejwt.serializers import TokenObtainPairSerializer, TokenRefreshSerializer
@@ -17,7 +18,11 @@ from agencies.throttling import TokenThrottle
 from agencies.tokens import InvalidToken
 from voiceproject.schema import errors
 
-TOKEN_ERRORS = errors(400, 401, 405, 413, 415, 429, 500)
+TOKEN_ERRORS = errors(
+    "invalid_request", "invalid_credentials", "invalid_token", "method_not_allowed",
+    "body_too_large", "unsupported_media_type", "rate_limited", "internal_error",
+    "database_unavailable",
+)  # fmt: skip
 
 
 class CredentialsSerializer(TokenObtainPairSerializer):
@@ -39,6 +44,7 @@ class TokensSerializer(AccessSerializer):
 class TokenView(TokenObtainPairView):
     """Exchange an e-mail address and a password for an access and a refresh token."""
 
+    permission_classes = (AllowAny,)  # type: ignore[assignment]  # simplejwt's annotation is too narrow
     serializer_class = CredentialsSerializer
     throttle_classes = (TokenThrottle,)
 
@@ -59,6 +65,7 @@ class TokenView(TokenObtainPairView):
 class RefreshView(TokenRefreshView):
     """Exchange a refresh token for a new access token."""
 
+    permission_classes = (AllowAny,)  # type: ignore[assignment]  # simplejwt's annotation is too narrow
     throttle_classes = (TokenThrottle,)
 
     @extend_schema(

@@ -6,6 +6,8 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import OpenApiResponse, extend_schema_field
 from rest_framework import serializers
 
+from voiceproject.errors import ERRORS
+
 
 @extend_schema_field({"type": "boolean", "enum": [False]})
 class FailureField(serializers.BooleanField):
@@ -18,26 +20,20 @@ class ErrorSerializer(serializers.Serializer):
     message = serializers.CharField(help_text="One sentence for a person.")
 
 
-DESCRIPTIONS = {
-    400: "`no_api_key`: there is no Ultravox key; `invalid_request`: the request cannot be read",
-    401: "`not_authenticated`, `invalid_token`, `invalid_api_key`, `invalid_credentials`",
-    403: "`not_agency_user`: the user belongs to no agency",
-    405: "`method_not_allowed`",
-    413: "`body_too_large`",
-    415: "`unsupported_media_type`",
-    429: "`rate_limited`: wait for the seconds of `Retry-After`",
-    500: "`credentials_unavailable`, `save_failed`, `internal_error`",
-    502: "`ultravox_error`",
-}
-
-
-def errors(*statuses: int) -> dict[int, OpenApiResponse]:
-    """Return the responses that `extend_schema` takes, for errors of those statuses."""
-    return {status: OpenApiResponse(ErrorSerializer, DESCRIPTIONS[status]) for status in statuses}
+def errors(*codes: str) -> dict[int, OpenApiResponse]:
+    """Return the responses that `extend_schema` takes, for errors of those codes."""
+    descriptions: dict[int, list[str]] = {}
+    for code in codes:
+        status, message = ERRORS[code]
+        descriptions.setdefault(status, []).append(f"`{code}`: {message}")
+    return {
+        status: OpenApiResponse(ErrorSerializer, "\n\n".join(lines))
+        for status, lines in sorted(descriptions.items())
+    }
 
 
 class CallerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    target_class = "agencies.authentication.CallerAuthentication"
+    target_class = "agencies.callers.CallerAuthentication"
     name = ["userToken", "serviceKey"]
 
     def get_security_definition(self, auto_schema: Any) -> list[dict[str, str]]:

@@ -1,81 +1,65 @@
 """All settings, read from the environment and from `.env`, in the order of the README's table."""
 
 import logging
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from environs import Env, EnvError, validate
+from environs import EnvError
 
-BASE_DIR = Path(__file__).resolve().parent.parent
-SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}
-LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
-ABOVE_0 = validate.Range(min=0, min_inclusive=False, error="Must be above 0.")
-NOT_NEGATIVE = validate.Range(min=0, error="Must not be negative.")
-RATE = validate.Regexp(
-    r"[1-9]\d*/(s|sec|second|m|min|minute|h|hour|d|day)\Z", error="Is not like 600/min."
+from voiceproject.env import (
+    ABOVE_0,
+    BASE_DIR,
+    NOT_NEGATIVE,
+    RATE,
+    env,
+    optional,
+    strings,
+    url,
 )
 
-T = TypeVar("T")
-
-env = Env()
-env.read_env(BASE_DIR / ".env", recurse=False)
-
-
-def _optional(parse: Callable[..., T], name: str, default: T, **options: Any) -> T:
-    """Read a variable. An empty one is not set: compose files and CI hand on such."""
-    return parse(name, **options) if env.str(name, "").strip() else default
-
-
-def _strings(name: str) -> list[str]:
-    """Read a comma-separated list; spaces around commas and empty parts do no harm."""
-    return [part.strip() for part in env.str(name, "").split(",") if part.strip()]
-
-
-def _url(name: str, default: str = "") -> str:
-    return (env.str(name, "").strip() or default).rstrip("/")
-
+SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}
+LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 
 try:
     # Django
-    SECRET_KEY = _optional(env.str, "DJANGO_SECRET_KEY", "")
-    DEBUG = _optional(env.bool, "DJANGO_DEBUG", False)
-    ALLOWED_HOSTS = _strings("DJANGO_ALLOWED_HOSTS") or ["localhost", "127.0.0.1"]
+    SECRET_KEY = optional(env.str, "DJANGO_SECRET_KEY", "")
+    DEBUG = optional(env.bool, "DJANGO_DEBUG", False)
+    ALLOWED_HOSTS = strings("DJANGO_ALLOWED_HOSTS") or ["localhost", "127.0.0.1"]
     _LOCAL = {"localhost", "127.0.0.1", "[::1]", ".localhost", "testserver", "*"}
     _is_public = not DEBUG and any(host not in _LOCAL for host in ALLOWED_HOSTS)
-    HTTPS = _optional(env.bool, "DJANGO_HTTPS", _is_public)
-    TRUSTED_PROXIES = _optional(env.int, "DJANGO_TRUSTED_PROXIES", 0, validate=NOT_NEGATIVE)
-    LOG_LEVEL = _optional(env.log_level, "DJANGO_LOG_LEVEL", logging.INFO)
+    HTTPS = optional(env.bool, "DJANGO_HTTPS", _is_public)
+    HSTS_SUBDOMAINS = optional(env.bool, "DJANGO_HSTS_SUBDOMAINS", False)
+    HSTS_PRELOAD = optional(env.bool, "DJANGO_HSTS_PRELOAD", False)
+    TRUSTED_PROXIES = optional(env.int, "DJANGO_TRUSTED_PROXIES", 0, validate=NOT_NEGATIVE)
+    LOG_LEVEL = optional(env.log_level, "DJANGO_LOG_LEVEL", logging.INFO)
     # The database and the cache
-    DATABASES: dict[str, Any] = {"default": _optional(env.dj_db_url, "DATABASE_URL", SQLITE)}
-    PORTABLE_WRITER = _optional(env.bool, "PORTABLE_WRITER", False)
-    CACHES = {"default": _optional(env.dj_cache_url, "CACHE_URL", LOCMEM)}
+    DATABASES: dict[str, Any] = {"default": optional(env.dj_db_url, "DATABASE_URL", SQLITE)}
+    CACHES = {"default": optional(env.dj_cache_url, "CACHE_URL", LOCMEM)}
     # Keys and tokens
-    CREDENTIALS_KEYS = _strings("CREDENTIALS_KEYS")
-    SERVICE_API_KEYS = _strings("SERVICE_API_KEYS")
-    SUPABASE_URL = _url("SUPABASE_URL")
-    SUPABASE_JWT_SECRET = _optional(env.str, "SUPABASE_JWT_SECRET", "")
+    CREDENTIALS_KEYS = strings("CREDENTIALS_KEYS")
+    SERVICE_API_KEYS = strings("SERVICE_API_KEYS")
+    SUPABASE_URL = url("SUPABASE_URL")
+    SUPABASE_JWT_SECRET = optional(env.str, "SUPABASE_JWT_SECRET", "")
     # Ultravox
-    ULTRAVOX_API_URL = _url("ULTRAVOX_API_URL", "https://api.ultravox.ai")
-    ULTRAVOX_TIMEOUT = _optional(env.float, "ULTRAVOX_TIMEOUT", 10.0, validate=ABOVE_0)
-    ULTRAVOX_DEADLINE = _optional(env.float, "ULTRAVOX_DEADLINE", 50.0, validate=ABOVE_0)
-    ULTRAVOX_MAX_PAGES = _optional(env.int, "ULTRAVOX_MAX_PAGES", 10_000, validate=ABOVE_0)
-    ULTRAVOX_MAX_PAGE_BYTES = _optional(
+    ULTRAVOX_API_URL = url("ULTRAVOX_API_URL", "https://api.ultravox.ai")
+    ULTRAVOX_TIMEOUT = optional(env.float, "ULTRAVOX_TIMEOUT", 10.0, validate=ABOVE_0)
+    ULTRAVOX_DEADLINE = optional(env.float, "ULTRAVOX_DEADLINE", 50.0, validate=ABOVE_0)
+    ULTRAVOX_MAX_PAGES = optional(env.int, "ULTRAVOX_MAX_PAGES", 10_000, validate=ABOVE_0)
+    ULTRAVOX_MAX_PAGE_BYTES = optional(
         env.int, "ULTRAVOX_MAX_PAGE_BYTES", 32 * 1024 * 1024, validate=ABOVE_0
     )
-    ULTRAVOX_MAX_BYTES = _optional(
+    ULTRAVOX_MAX_BYTES = optional(
         env.int, "ULTRAVOX_MAX_BYTES", 512 * 1024 * 1024, validate=ABOVE_0
     )
     # The schedule
-    CELERY_BROKER_URL = _optional(env.str, "CELERY_BROKER_URL", "filesystem://")
+    CELERY_BROKER_URL = optional(env.str, "CELERY_BROKER_URL", "filesystem://")
     # Browsers, and limits against guessing and floods
-    _origins = [origin.rstrip("/") for origin in _strings("CORS_ALLOWED_ORIGINS")]
-    RATE_LIMIT_SYNC = _optional(env.str, "RATE_LIMIT_SYNC", "600/min", validate=RATE)
-    RATE_LIMIT_TOKEN = _optional(env.str, "RATE_LIMIT_TOKEN", "300/min", validate=RATE)
-    RATE_LIMIT_FAILED = _optional(env.str, "RATE_LIMIT_FAILED", "600/min", validate=RATE)
-    LOGIN_FAILURES = _optional(env.int, "LOGIN_FAILURES", 10, validate=ABOVE_0)
-    LOGIN_LOCK_MINUTES = _optional(env.float, "LOGIN_LOCK_MINUTES", 5.0, validate=ABOVE_0)
+    _origins = [origin.rstrip("/") for origin in strings("CORS_ALLOWED_ORIGINS")]
+    RATE_LIMIT_SYNC = optional(env.str, "RATE_LIMIT_SYNC", "600/min", validate=RATE)
+    RATE_LIMIT_TOKEN = optional(env.str, "RATE_LIMIT_TOKEN", "300/min", validate=RATE)
+    RATE_LIMIT_FAILED = optional(env.str, "RATE_LIMIT_FAILED", "600/min", validate=RATE)
+    LOGIN_FAILURES = optional(env.int, "LOGIN_FAILURES", 10, validate=ABOVE_0)
+    LOGIN_LOCK_MINUTES = optional(env.float, "LOGIN_LOCK_MINUTES", 5.0, validate=ABOVE_0)
 except EnvError as error:
     raise ImproperlyConfigured(f"{error} (in the environment or in .env)") from error
 
@@ -108,7 +92,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "corsheaders.middleware.CorsMiddleware",
-    "voiceproject.api.JSONErrors",
+    "voiceproject.error_responses.OneForm",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -190,7 +174,7 @@ LOGIN_URL = "admin:login"
 AXES_FAILURE_LIMIT = LOGIN_FAILURES
 AXES_COOLOFF_TIME = LOGIN_LOCK_MINUTES / 60
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_LOCKOUT_CALLABLE = "voiceproject.api.locked_out"
+AXES_LOCKOUT_CALLABLE = "voiceproject.error_responses.locked_out"
 AXES_RESET_ON_SUCCESS = True
 AXES_DISABLE_ACCESS_LOG = True
 AXES_IPWARE_PROXY_COUNT = TRUSTED_PROXIES or None
@@ -201,17 +185,22 @@ AXES_VERBOSE = False
 # HTTP API
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": [],
-    "DEFAULT_PERMISSION_CLASSES": [],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["agencies.callers.CallerAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["agencies.permissions.Nobody"],
+    "DEFAULT_PARSER_CLASSES": [
+        "voiceproject.json_only.JSONParser",
+        "rest_framework.parsers.FormParser",
+        "rest_framework.parsers.MultiPartParser",
+    ],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "voiceproject.negotiation.AlwaysJSON",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "voiceproject.json_only.AlwaysJSON",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_THROTTLE_RATES": {
         "sync": RATE_LIMIT_SYNC,
         "token": RATE_LIMIT_TOKEN,
         "failed": RATE_LIMIT_FAILED,
     },
-    "EXCEPTION_HANDLER": "voiceproject.api.handle_exception",
+    "EXCEPTION_HANDLER": "voiceproject.error_responses.handle_exception",
     "NUM_PROXIES": TRUSTED_PROXIES,
     "URL_FORMAT_OVERRIDE": None,
 }
@@ -260,7 +249,7 @@ BACKGROUND_DEADLINE = 10 * ULTRAVOX_DEADLINE  # seconds: of a sync that no reque
 match CELERY_BROKER_URL.split("://"):
     case ["filesystem", _folder]:
         BROKER_FOLDER = BASE_DIR / (_folder.rstrip("/") or ".celery")
-        CELERY_BROKER_TRANSPORT = "voiceproject.broker:Transport"
+        CELERY_BROKER_TRANSPORT = "voiceproject.filesystem_broker:Transport"
         CELERY_BROKER_TRANSPORT_OPTIONS = {
             "data_folder_in": str(BROKER_FOLDER / "messages"),
             "data_folder_out": str(BROKER_FOLDER / "messages"),
@@ -281,20 +270,25 @@ match CELERY_BROKER_URL.split("://"):
 
 # Security headers, cookies, the content security policy
 
+# Pages for people redirect to HTTPS, and their errors are pages. Nothing else does: that loses a POST.
+PAGE_ADDRESSES = r"admin(?:/|\Z)|\Z"
 SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [rf"^(?!{PAGE_ADDRESSES})"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
-SECURE_HSTS_PRELOAD = HTTPS
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HSTS_SUBDOMAINS
+SECURE_HSTS_PRELOAD = HSTS_PRELOAD
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
-CSRF_FAILURE_VIEW = "voiceproject.api.csrf_failed"
+CSRF_FAILURE_VIEW = "voiceproject.error_responses.csrf_failed"
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 if TRUSTED_PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+# Other names of the domain, and browsers' own lists, are the operator's to decide.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 if not HTTPS:
     # A site that only answers to the names of this machine has no TLS to enforce.
-    SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008", "security.W012", "security.W016"]
+    SILENCED_SYSTEM_CHECKS += ["security.W004", "security.W008", "security.W012", "security.W016"]
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'self'"],

@@ -3,8 +3,9 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
-from django.urls import URLPattern, path, reverse
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -72,7 +73,7 @@ class VoiceAdmin(_ReadOnlyAdmin):
     def sync_now(self, request: HttpRequest) -> HttpResponse:
         """Sync with any agency's key, and say how it went above the list."""
         if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
+            return redirect("admin:voices_voice_changelist")
         try:
             run = sync_voices(trigger=SyncRun.Trigger.ADMIN, user=request.user)  # type: ignore[arg-type]
         except ServiceError as error:
@@ -80,7 +81,7 @@ class VoiceAdmin(_ReadOnlyAdmin):
         else:
             skipped = f" ({run.skipped} records cannot be stored)" if run.skipped else ""
             messages.success(request, run.message + skipped)
-        return HttpResponseRedirect(reverse("admin:voices_voice_changelist"))
+        return redirect("admin:voices_voice_changelist")
 
 
 @admin.register(SyncRun)

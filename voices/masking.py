@@ -4,17 +4,22 @@ import re
 from typing import Any
 
 MASK = "••••••"
-# The fields of a generic voice that describe its audio; all others may carry an agency's secrets.
-# Source: `ultravox.v1.GenericVoice` of Ultravox's OpenAPI description.
+# The fields of a generic voice that describe its audio, and what they look like; all others may carry an
+# agency's secrets. Source: `ultravox.v1.GenericVoice` of Ultravox's OpenAPI description.
+NUMBER = re.compile(r"[0-9.]{1,10}")
 PLAIN = {
-    "responseSampleRate",
-    "responseWordsPerMinute",
-    "responseMimeType",
-    "jsonAudioFieldPath",
-    "jsonByteEncoding",
+    "responseSampleRate": NUMBER,
+    "responseWordsPerMinute": NUMBER,
+    "responseMimeType": re.compile(
+        r"(audio|video|application|text)/[\w.+-]{1,40}(; ?(rate|channels|codecs|charset)=[\w.-]{1,20})*"
+    ),
+    "jsonAudioFieldPath": re.compile(r"[A-Za-z_]\w{0,30}([.\[][A-Za-z0-9_]{1,30}\]?){0,9}"),
+    "jsonByteEncoding": re.compile(r"JSON_BYTE_ENCODING_[A-Z0-9]{1,20}"),
 }
-# JSON text in a definition, such as what is nested too deep: `voices/records.py`.
-NAMES_GENERIC = re.compile(r"generic\\*[\"']", re.IGNORECASE)
+# In JSON text within a definition, such as what is nested too deep (`voices/records.py`): the name, whose
+# letters may be escaped, once for each text within a text.
+ESCAPED = re.compile(r"\\+u00([0-7][0-9a-f])", re.IGNORECASE)
+NAMES_GENERIC = re.compile(r"generic\s*\\*[\"']", re.IGNORECASE)
 
 
 def masked(definition: Any) -> Any:
@@ -22,20 +27,29 @@ def masked(definition: Any) -> Any:
     match definition:
         case dict():
             return {
-                key: _masked_generic(value) if key.lower() == "generic" else masked(value)
+                key: _masked_generic(value) if key.strip().lower() == "generic" else masked(value)
                 for key, value in definition.items()
             }
         case list():
             return [masked(item) for item in definition]
-        case str() if NAMES_GENERIC.search(definition):
+        case str() if NAMES_GENERIC.search(ESCAPED.sub(_unescaped, definition)):
             return MASK
     return definition
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    return chr(int(escape[1], 16))
 
 
 def _masked_generic(generic: Any) -> Any:
     if not isinstance(generic, dict):
         return None if generic is None else MASK
-    return {
-        key: value if key in PLAIN and not isinstance(value, dict | list) else MASK
-        for key, value in generic.items()
-    }
+    return {key: value if _is_plain(key, value) else MASK for key, value in generic.items()}
+
+
+def _is_plain(key: str, value: Any) -> bool:
+    pattern = PLAIN.get(key)
+    return pattern is not None and (
+        value is None
+        or (isinstance(value, str | int | float) and bool(pattern.fullmatch(str(value))))
+    )

@@ -81,6 +81,14 @@ class SyncRun(models.Model):
         return f"{self.trigger} at {self.started_at:%Y-%m-%d %H:%M:%S}: {self.status}"
 
     @property
+    def is_open(self) -> bool:
+        return self.status == self.Status.RUNNING
+
+    def while_open(self) -> models.QuerySet["SyncRun"]:
+        """Return this row for as long as it is open: a run taken for dead changes nothing any more."""
+        return SyncRun.objects.filter(pk=self.pk, status=self.Status.RUNNING)
+
+    @property
     def message(self) -> str:
         """Say in one sentence what a succeeded run did."""
         if not self.synced:

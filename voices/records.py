@@ -14,13 +14,14 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import orjson
 
-MAX_ID_LENGTH = 512  # characters: PostgreSQL indexes no more than 2,704 bytes of a key
+MAX_ID_BYTES = (
+    1000  # in UTF-8, with room in an index of PostgreSQL, which takes 2,704 bytes of a key
+)
 MAX_DEPTH = 100  # levels of `definition`; SQLite's JSON stops at 1,000
 MAX_DIGITS = 1000  # of an integer; Python converts no more than 4,300
 
@@ -70,7 +71,7 @@ def _plain_row(record: dict[str, Any]) -> Row | None:
         return None
     if (
         not voice_id
-        or len(voice_id) > MAX_ID_LENGTH
+        or len(voice_id.encode()) > MAX_ID_BYTES
         or not voice_id.strip()
         or name is None
         or b"\0" in joined
@@ -103,8 +104,8 @@ def _identifier(value: Any) -> str:
     text = _text(value) or ""
     if not text.strip():
         raise UnusableRecord("its voiceId is empty")
-    if len(text) > MAX_ID_LENGTH:
-        raise UnusableRecord(f"its voiceId has more than {MAX_ID_LENGTH} characters")
+    if len(text.encode()) > MAX_ID_BYTES:
+        raise UnusableRecord(f"its voiceId has more than {MAX_ID_BYTES} bytes")
     return text
 
 
@@ -129,14 +130,12 @@ def _storable(value: Any, depth: int = 0) -> Any:
     match value:
         case str():
             return clean(value)
+        case dict() | list() if depth == MAX_DEPTH:
+            return clean(_json_text(value))
         case dict():
-            return _nested(
-                value,
-                depth,
-                lambda: {clean(key): _storable(item, depth + 1) for key, item in value.items()},
-            )
+            return {clean(key): _storable(item, depth + 1) for key, item in value.items()}
         case list():
-            return _nested(value, depth, lambda: [_storable(item, depth + 1) for item in value])
+            return [_storable(item, depth + 1) for item in value]
         case float() if not math.isfinite(value):
             return None
         case float() if abs(value) >= 1e16:
@@ -146,5 +145,34 @@ def _storable(value: Any, depth: int = 0) -> Any:
     return value
 
 
-def _nested(value: Any, depth: int, build: Callable[[], Any]) -> Any:
-    return build() if depth < MAX_DEPTH else clean(json.dumps(value, ensure_ascii=False))
+def _json_text(value: Any) -> str:
+    """Return the JSON text of a value however deep: json.dumps recurses, on a stack that is used already."""
+    parts: list[str] = []
+    left: list[Any] = [value]  # to be written, the next one last
+    while left:
+        match left.pop():
+            case _Written() as text:
+                parts.append(text)
+            case dict() as pairs:
+                left.append(_Written("}"))
+                for number, (key, item) in reversed([*enumerate(pairs.items())]):
+                    left += [item, _Written(f"{', ' * (number > 0)}{_dump(key)}: ")]
+                left.append(_Written("{"))
+            case list() as items:
+                left.append(_Written("]"))
+                for number, item in reversed([*enumerate(items)]):
+                    left += [item, _Written(", " * (number > 0))]
+                left.append(_Written("["))
+            case scalar:
+                parts.append(_dump(scalar))
+    return "".join(parts)
+
+
+class _Written(str):
+    """What is JSON text already."""
+
+    __slots__ = ()
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -4,16 +4,19 @@ The partial unique constraint on open runs makes opening one the lock, on both d
 machines; nothing else is held while Ultravox is waited for. A run's process shows that it lives by
 `heartbeat_at`, in the database's own time, since machines' clocks differ. A run without a heartbeat
 for LEASE seconds is dead: whoever comes next marks it abandoned and goes ahead. Its process, should
-it live after all, cannot write any more: `hold` in the writing transaction finds the run gone. A run
-whose row is locked by that transaction is alive, however long it takes.
+it live after all, cannot write any more: `store.save` finds the run closed. A run whose row is locked
+by that transaction is alive, however long it takes; on SQLite that is whoever locks the database.
 """
 
 import logging
+import sqlite3
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import django.db
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models import Case, DateTimeField, ExpressionWrapper, QuerySet, When
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -23,7 +26,7 @@ from agencies.fields import CredentialsUnavailable
 from agencies.models import Agency, User
 from voiceproject.errors import SaveFailed, ServiceError
 from voices.models import SyncRun
-from voices.ultravox import UltravoxError
+from voices.ultravox import KeyRejected, UltravoxError
 
 logger = logging.getLogger(__name__)
 
@@ -31,88 +34,106 @@ LEASE = 10.0  # seconds without a heartbeat after which a run is dead
 HEARTBEAT = 2.0  # seconds between two heartbeats
 POLL = (0.05, 0.5)  # seconds between two looks at a run that is waited for: at first, at most
 INTERRUPTED = "interrupted"
-TAKEN_FOR_DEAD = "The sync was taken for dead and given up; nothing was changed. Try again."
 
 RUNNING, SUCCEEDED = SyncRun.Status.RUNNING, SyncRun.Status.SUCCEEDED
 FAILED, ABANDONED = SyncRun.Status.FAILED, SyncRun.Status.ABANDONED
+KEY_ERRORS = (NoApiKey, CredentialsUnavailable, KeyRejected)  # another agency's key may serve
 ERRORS = {
     error.code: error for error in (NoApiKey, CredentialsUnavailable, SaveFailed, UltravoxError)
 }
 
 
-def claim(
-    agency: Agency | None,
-    run: SyncRun | None,
-    *,
-    trigger: str,
-    user: User | None,
-    deadline: float,
-    any_key: bool,
-) -> SyncRun:
-    """Return an open run of ours on the agency's key, or the ended run of another that had it.
+@contextmanager
+def open_or_join(
+    agency: Agency | None, *, trigger: str, user: User | None, deadline: float
+) -> Iterator[SyncRun]:
+    """Open a run on the agency's key, or wait for the one under way and join it.
 
-    `run` is an open run of ours on another key, which moves to this one. `deadline`, on the
-    monotonic clock, ends the wait for another's run: UltravoxError. With `any_key` a run that is
-    waited for is followed to the next key. Raises django.db.Error.
+    Yields the opened run, which is closed as failed if the block raises, or the joined one, which has
+    succeeded. Raises what the joined one ended with; UltravoxError where it is still under way at the
+    deadline, on the monotonic clock; django.db.Error.
     """
+    run = _opened(agency, trigger=trigger, user=user, deadline=deadline)
+    if not run.is_open:
+        if run.status == FAILED:
+            raise _error_of(run)
+        yield run
+        return
+    try:
+        yield run
+    except BaseException as error:
+        _fail(run, error)
+        raise
+
+
+def heart(run: SyncRun) -> Callable[[], None]:
+    """Return a function that beats for the run as often as HEARTBEAT says, however often it is called."""
+    next_beat = time.monotonic() + HEARTBEAT
+
+    def beat() -> None:
+        nonlocal next_beat
+        if time.monotonic() >= next_beat:
+            _beat(run)
+            next_beat = time.monotonic() + HEARTBEAT
+
+    return beat
+
+
+def is_dead() -> Case:
+    """Return the expression that is true for open runs that showed no life for LEASE seconds."""
+    lease_began = ExpressionWrapper(Now() - timedelta(seconds=LEASE), output_field=DateTimeField())
+    return Case(When(status=RUNNING, heartbeat_at__lt=lease_began, then=True), default=False)
+
+
+def _opened(agency: Agency | None, *, trigger: str, user: User | None, deadline: float) -> SyncRun:
+    """Return a run of ours, or the ended one of another that was waited for."""
     refusals = 0
     while True:
-        abandon_dead()
+        _abandon_dead()
         # Looked for first: on SQLite, to open a run is to wait for whoever writes just now.
-        if not (others := _others(agency)):
+        other = _other(agency)
+        if other is None:
             try:
-                if run is None:
-                    return _open(agency, trigger=trigger, user=user)
-                return _move(run, agency)
+                with transaction.atomic():
+                    return SyncRun.objects.create(
+                        trigger=trigger,
+                        agency=agency,
+                        user=user,
+                        started_at=timezone.now(),
+                        heartbeat_at=Now(),
+                    )
             except IntegrityError:
-                others = _others(agency)
-                refusals += not others  # one has just ended, or it is no matter of the lock
+                other = _other(agency)
+                refusals += other is None  # it has just ended, or it is no matter of the lock
                 if refusals > 3:
                     raise
-        if run is not None:
-            fail(run, UltravoxError("A sync is under way with the next key."), key_refused=True)
-            run = None
-        for other in others:
-            if ended := _outcome(other, deadline=deadline, any_key=any_key):
-                return ended
+        if other is not None and (ended := _ended(other, deadline)):
+            return ended
         _pause(POLL[0], deadline)
 
 
-def _others(agency: Agency | None) -> list[SyncRun]:
-    return list(_open_runs().filter(agency=agency)) if agency else []
+def _other(agency: Agency | None) -> SyncRun | None:
+    return _open_runs().filter(agency=agency).first() if agency else None
 
 
-@transaction.atomic
-def _open(agency: Agency | None, *, trigger: str, user: User | None) -> SyncRun:
-    return SyncRun.objects.create(
-        trigger=trigger, agency=agency, user=user, started_at=timezone.now(), heartbeat_at=Now()
-    )
+def _open_runs() -> QuerySet[SyncRun]:
+    return SyncRun.objects.filter(status=RUNNING)
 
 
-@transaction.atomic
-def _move(run: SyncRun, agency: Agency | None) -> SyncRun:
-    if not _ours(run).update(agency=agency, heartbeat_at=Now()):
-        raise SaveFailed(TAKEN_FOR_DEAD)
-    run.agency = agency
-    return run
-
-
-def _outcome(run: SyncRun, *, deadline: float, any_key: bool) -> SyncRun | None:
-    """Wait until another's run has ended, and return it; None where the key is free without an outcome."""
+def _ended(run: SyncRun, deadline: float) -> SyncRun | None:
+    """Wait until another's run has ended, and return it; None where it ended without an outcome."""
     logger.info("Waiting for run %s, which is under way with the same key", run.pk)
-    agency_id, began, looked = run.agency_id, time.monotonic(), 0.0
+    began, looked = time.monotonic(), 0.0
     while True:
         found = SyncRun.objects.filter(pk=run.pk).first()
         if found is None or found.status == ABANDONED or found.error_code == INTERRUPTED:
             return None
-        if found.status != RUNNING:
+        if not found.is_open:
             return found
-        if found.agency_id != agency_id and not any_key:
-            return None
         waited = time.monotonic() - began
         if waited - looked > 1:
             looked = waited
-            abandon_dead()
+            _abandon_dead()
         _pause(min(max(waited / 10, POLL[0]), POLL[1]), deadline)
 
 
@@ -124,88 +145,81 @@ def _pause(seconds: float, deadline: float) -> None:
     time.sleep(seconds)
 
 
-def _ours(run: SyncRun) -> QuerySet[SyncRun]:
-    return _open_runs().filter(pk=run.pk)
-
-
-def _open_runs() -> QuerySet[SyncRun]:
-    return SyncRun.objects.filter(status=RUNNING)
-
-
-def is_dead() -> Case:
-    """Return the expression that is true for open runs that showed no life for LEASE seconds."""
-    lease_began = ExpressionWrapper(Now() - timedelta(seconds=LEASE), output_field=DateTimeField())
-    return Case(When(status=RUNNING, heartbeat_at__lt=lease_began, then=True), default=False)
-
-
-def abandon_dead() -> None:
+def _abandon_dead() -> None:
     """Mark dead runs as abandoned, but for those that are writing right now."""
     if not _open_runs().filter(is_dead()).exists():
         return
-    with transaction.atomic():
-        locked = _open_runs().filter(is_dead()).select_for_update(skip_locked=True)
-        dead = list(locked.values_list("pk", flat=True))
-        _open_runs().filter(pk__in=dead).update(
-            status=ABANDONED,
-            finished_at=Now(),
-            error_code="abandoned",
-            error_message="Its process ended before the sync did; nothing was changed.",
-        )
+    try:
+        with _no_waiting(), transaction.atomic():
+            locked = _open_runs().filter(is_dead()).select_for_update(skip_locked=True)
+            dead = list(locked.values_list("pk", flat=True))
+            _open_runs().filter(pk__in=dead).update(
+                status=ABANDONED,
+                finished_at=Now(),
+                error_code="abandoned",
+                error_message="Its process ended before the sync did; nothing was changed.",
+            )
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:
+            raise
+        return  # somebody is writing: it may be one of them
     if dead:
         logger.warning("Abandoned runs whose process is gone: %s", dead)
 
 
-def beat(run: SyncRun) -> None:
+@contextmanager
+def _no_waiting() -> Iterator[None]:
+    """Let SQLite refuse a transaction at once while another one writes; PostgreSQL skips locked rows."""
+    if connection.vendor != "sqlite":
+        yield
+        return
+    with connection.cursor() as cursor:
+        patience = cursor.execute("PRAGMA busy_timeout").fetchone()[0]  # milliseconds
+        cursor.execute("PRAGMA busy_timeout = 0")
+        try:
+            yield
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout = {patience}")
+
+
+def _beat(run: SyncRun) -> None:
     """Show that the run's process lives. A database that is away now may be back for the write."""
     try:
-        _ours(run).update(heartbeat_at=Now(), pages=run.pages)
+        run.while_open().update(heartbeat_at=Now(), pages=run.pages)
     except django.db.Error as error:
         logger.warning("No heartbeat of run %s: %s", run.pk, type(error).__name__)
         connection.close()
 
 
-def hold(run: SyncRun) -> None:
-    """Lock the run's row in the writing transaction. Raises SaveFailed where it was abandoned."""
-    if not _ours(run).select_for_update().exists():
-        raise SaveFailed(TAKEN_FOR_DEAD)
-
-
-def succeed(run: SyncRun) -> None:
-    """Close the run in the writing transaction: what it wrote and its outcome are one."""
-    run.status, run.finished_at = SUCCEEDED, timezone.now()
-    _ours(run).update(
-        status=run.status,
-        finished_at=run.finished_at,
-        pages=run.pages,
-        synced=run.synced,
-        skipped=run.skipped,
-    )
-
-
-def fail(run: SyncRun, error: BaseException, *, key_refused: bool = False) -> None:
+def _fail(run: SyncRun, error: BaseException) -> None:
     """Close the run as failed, outside the transaction that failed.
 
     Where the database is away too, the run is abandoned later.
     """
+    if isinstance(error, django.db.Error):
+        error = SaveFailed()
     if isinstance(error, ServiceError):
         code, message = error.code, error.message
     elif isinstance(error, Exception):
-        code, message = ServiceError.code, f"{ServiceError.message} ({type(error).__name__})"
+        code, message = ServiceError.code, f"{ServiceError().message} ({type(error).__name__})"
     else:
         code, message = INTERRUPTED, "The sync was interrupted; nothing was changed."
     try:
-        _ours(run).update(
+        run.while_open().update(
             status=FAILED,
             finished_at=Now(),
             pages=run.pages,
             error_code=code,
             error_message=message,
-            key_refused=key_refused,
+            key_refused=isinstance(error, KEY_ERRORS),
         )
     except django.db.Error as database_error:
         logger.warning("Run %s stays open: %s", run.pk, type(database_error).__name__)
 
 
-def error_of(run: SyncRun) -> ServiceError:
+def _error_of(run: SyncRun) -> ServiceError:
     """Return the error that a failed run ended with, to answer those who joined it."""
-    return ERRORS.get(run.error_code, ServiceError)(run.error_message)
+    error = ERRORS.get(run.error_code, ServiceError)
+    if error is UltravoxError and run.key_refused:
+        error = KeyRejected
+    return error(run.error_message)

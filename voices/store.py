@@ -1,40 +1,137 @@
-"""Rows into the table: insert, or update every column, in the transaction that is open.
+"""Rows into the table, and their run closed, in one transaction.
 
-Three writers leave the same rows. `bulk_create` is Django's own, and works on any database. COPY into a
-temporary table and one statement that merges it cost PostgreSQL a fifth of that, `executemany` SQLite.
+Two writers leave the same rows. `bulk_create` is Django's own, and works on any database. On PostgreSQL a
+listing of more than COPY_ABOVE voices goes by COPY into a temporary table and one statement that merges
+it, where the difference is felt: docs/performance.md.
 """
 
 # ruff: noqa: S608  # statements are put together from names that stand in this file
 
 import json
+import logging
+import random
+import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
-from django.conf import settings
-from django.db import connection
+import django.db
+from django.db import OperationalError, connection, transaction
+from django.utils import timezone
 
-from voices.models import Voice
+from voiceproject.errors import SaveFailed
+from voices.models import SyncRun, Voice
 from voices.records import COLUMNS, Row
 
-BATCH = 500  # rows a statement of the portable writer
-NAMES = [*COLUMNS, "last_synced_at"]
-INTO = f"INTO ultravox_voices ({', '.join(NAMES)})"
-UPDATE = "ON CONFLICT (id) DO UPDATE SET " + ", ".join(f"{n} = EXCLUDED.{n}" for n in NAMES[1:])
+logger = logging.getLogger(__name__)
+
+COPY_ABOVE = 2000  # voices
+BATCH = 500  # voices that are instances of the model at a time
+# PostgreSQL: serialization_failure, deadlock_detected. Source: its manual, appendix A.
+TRANSIENT_STATES = {"40001", "40P01"}
+TRANSIENT_CODES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+# Of a writing transaction, in milliseconds and seconds. Source: PostgreSQL's manual, chapter 20.
+DEAD_CLIENT_LIMITS = {
+    "client_connection_check_interval": "2000",
+    "idle_in_transaction_session_timeout": "15000",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "2",
+}
 
 
-def upsert(rows: Sequence[Row], *, synced_at: datetime) -> None:
-    """Write rows, each id once. Raises django.db.Error."""
-    if settings.PORTABLE_WRITER or connection.vendor not in ("postgresql", "sqlite"):
-        _bulk_create(rows, synced_at)
-    elif connection.vendor == "postgresql":
-        _copy(rows, synced_at)
-    else:
-        _execute_many(rows, synced_at)
+def save(run: SyncRun, rows: Sequence[Row], *, deadline: float) -> None:
+    """Write all rows and close the run, or neither; try again while the reason is a passing one.
+
+    The rows come sorted by id, each id once: two upserts in different order deadlock on PostgreSQL.
+    It waits for other sessions' locks until the deadline, on the monotonic clock. Raises
+    django.db.Error, and SaveFailed where the run was taken for dead.
+    """
+    run.synced = len(rows)
+    if not connection.in_atomic_block and not connection.is_usable():
+        connection.close()  # it broke while Ultravox was waited for
+    while True:
+        try:
+            with transaction.atomic():
+                _limit_waiting(deadline)
+                _hold(run)
+                if connection.vendor == "postgresql" and len(rows) > COPY_ABOVE:
+                    _copy(rows, run.started_at)
+                else:
+                    _bulk_create(rows, run.started_at)
+                _succeed(run)
+            return
+        except OperationalError as error:
+            if not _is_transient(error) or time.monotonic() >= deadline:
+                raise
+            logger.warning("Writing again after: %s", describe(error))
+            time.sleep(random.uniform(0.05, 0.25))  # noqa: S311
+
+
+def describe(error: django.db.Error) -> str:
+    """Name a database's error without its details, which quote rows."""
+    cause = error.__cause__
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
+    return f"{type(error).__name__} {state or ''}".strip()
+
+
+def _limit_waiting(deadline: float) -> None:
+    """Bound what this transaction waits for, and what waits for it; SQLite's timeout bounds both.
+
+    Should this process or its machine go, PostgreSQL notices in seconds, not in the hours of its
+    defaults, and releases the locks.
+    """
+    if connection.vendor == "postgresql":
+        limits = DEAD_CLIENT_LIMITS | {
+            "lock_timeout": str(max(1000, int((deadline - time.monotonic()) * 1000)))
+        }
+        calls = ", ".join(["set_config(%s, %s, true)"] * len(limits))
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {calls}", list(chain.from_iterable(limits.items())))
+
+
+def _hold(run: SyncRun) -> None:
+    """Lock the run's row: who finds it locked knows that its process lives."""
+    if not run.while_open().select_for_update().exists():
+        raise SaveFailed(
+            "The sync was taken for dead and given up; nothing was changed. Try again."
+        )
+
+
+def _succeed(run: SyncRun) -> None:
+    run.status, run.finished_at = SyncRun.Status.SUCCEEDED, timezone.now()
+    run.while_open().update(
+        status=run.status,
+        finished_at=run.finished_at,
+        pages=run.pages,
+        synced=run.synced,
+        skipped=run.skipped,
+    )
+
+
+def _bulk_create(rows: Sequence[Row], synced_at: datetime) -> None:
+    for start in range(0, len(rows), BATCH):
+        Voice.objects.bulk_create(
+            _instances(rows[start : start + BATCH], synced_at),
+            update_conflicts=True,
+            unique_fields=["id"],
+            update_fields=[*list(COLUMNS)[1:], "last_synced_at"],
+        )
+
+
+def _instances(rows: Sequence[Row], synced_at: datetime) -> Iterator[Voice]:
+    for row in rows:
+        values: dict[str, Any] = dict(zip(COLUMNS, row, strict=True))
+        if values["definition"] is not None:
+            values["definition"] = json.loads(values["definition"])
+        yield Voice(**values, last_synced_at=synced_at)
 
 
 def _copy(rows: Sequence[Row], synced_at: datetime) -> None:
     columns = ", ".join(COLUMNS)
+    changes = ", ".join(f"{name} = EXCLUDED.{name}" for name in [*COLUMNS, "last_synced_at"][1:])
     with connection.cursor() as cursor:
         cursor.execute(
             f"CREATE TEMPORARY TABLE incoming AS SELECT {columns} FROM ultravox_voices WITH NO DATA"
@@ -45,33 +142,16 @@ def _copy(rows: Sequence[Row], synced_at: datetime) -> None:
         ):
             for row in rows:
                 copy.write_row(row)
-        cursor.execute(f"INSERT {INTO} SELECT {columns}, %s FROM incoming {UPDATE}", [synced_at])
+        cursor.execute(
+            f"INSERT INTO ultravox_voices ({columns}, last_synced_at)"
+            f" SELECT {columns}, %s FROM incoming ON CONFLICT (id) DO UPDATE SET {changes}",
+            [synced_at],
+        )
         cursor.execute("DROP TABLE incoming")
 
 
-def _execute_many(rows: Sequence[Row], synced_at: datetime) -> None:
-    values = ", ".join(["%s"] * len(NAMES))
-    time = connection.ops.adapt_datetimefield_value(synced_at)
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            f"INSERT {INTO} VALUES ({values}) {UPDATE}",
-            ((*row, time) for row in rows),  # type: ignore[arg-type]  # sqlite3 takes any iterable
-        )
-
-
-def _bulk_create(rows: Sequence[Row], synced_at: datetime) -> None:
-    Voice.objects.bulk_create(
-        _instances(rows, synced_at),
-        batch_size=BATCH,
-        update_conflicts=True,
-        unique_fields=["id"],
-        update_fields=NAMES[1:],
-    )
-
-
-def _instances(rows: Sequence[Row], synced_at: datetime) -> Iterator[Voice]:
-    for row in rows:
-        values: dict[str, Any] = dict(zip(COLUMNS, row, strict=True))
-        if values["definition"] is not None:
-            values["definition"] = json.loads(values["definition"])
-        yield Voice(**values, last_synced_at=synced_at)
+def _is_transient(error: OperationalError) -> bool:
+    cause = error.__cause__
+    if isinstance(cause, sqlite3.Error):
+        return getattr(cause, "sqlite_errorcode", 0) & 0xFF in TRANSIENT_CODES
+    return getattr(cause, "sqlstate", None) in TRANSIENT_STATES

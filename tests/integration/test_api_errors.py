@@ -1,4 +1,4 @@
-"""Every error of every address, Django's own included, is JSON of the one form."""
+"""Every error, Django's own included, has the one form: JSON, and a page where people look."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,14 @@ from rest_framework_simplejwt.tokens import AccessToken
 
 from agencies.models import User
 from tests.conftest import PASSWORD
-from tests.support.answers import ADDRESSES, BOTH_SPELLINGS, REFRESH, TOKEN, assert_error
+from tests.support.answers import (
+    ADDRESSES,
+    BOTH_SPELLINGS,
+    REFRESH,
+    TOKEN,
+    assert_error,
+    assert_page_error,
+)
 from tests.support.environment import ORIGIN, SERVICE_KEY
 from tests.support.project import Database, Project
 
@@ -73,13 +80,13 @@ def test_unknown_addresses_say_nothing_of_the_address(client: Client, address: s
 def test_unknown_pages_of_the_admin(client: Client, staff: User) -> None:
     client.force_login(staff)
     for address in ("/admin/nothing/", "/admin/voices/nothing/", "/admin/nothing", "/admin/x.css"):
-        assert_error(client.get(address), 404, "not_found")
+        assert_page_error(client.get(address), 404, "not_found")
 
 
 def test_pages_of_the_admin_that_are_not_for_everybody(client: Client, db: None) -> None:
     client.force_login(User.objects.create_user("staff@example.com", PASSWORD, is_staff=True))
-    assert_error(client.get("/admin/agencies/agency/"), 403, "permission_denied")
-    assert_error(client.get("/admin/voices/voice/add/"), 403, "permission_denied")
+    assert_page_error(client.get("/admin/agencies/agency/"), 403, "permission_denied")
+    assert_page_error(client.get("/admin/voices/voice/add/"), 403, "permission_denied")
 
 
 # 500
@@ -111,7 +118,7 @@ def test_lost_tables(calm: Client, ultravox: Any, user: User, table: str) -> Non
 def test_lost_tables_of_pages(calm: Client, staff: User, address: str, table: str) -> None:
     calm.force_login(staff)
     lose(table)
-    assert_error(calm.get(address), 500, "internal_error", table)
+    assert_page_error(calm.get(address), 500, "internal_error", table)
 
 
 # CSRF
@@ -124,7 +131,7 @@ def test_csrf_failure(staff: User, cookie: str | None) -> None:
     if cookie:
         client.cookies["csrftoken"] = cookie
     for address in ("/admin/login/", "/admin/voices/voice/sync/", "/admin/logout/"):
-        assert_error(client.post(address), 403, "csrf_failed")
+        assert_page_error(client.post(address), 403, "csrf_failed")
 
 
 def test_the_api_needs_no_csrf_token(ultravox: Any, user: User) -> None:
@@ -147,9 +154,10 @@ def test_the_api_needs_no_csrf_token(ultravox: Any, user: User) -> None:
 )  # fmt: skip
 def test_other_hosts(client: Client, db: None, host: str) -> None:
     for address in (*BOTH_SPELLINGS, TOKEN, REFRESH, "/nothing", "/admin/", "/"):
+        check = assert_page_error if address in ("/admin/", "/") else assert_error
         response = client.post(address, headers={"host": host, "apikey": SERVICE_KEY})
-        assert_error(response, 400, "invalid_request")
-        assert_error(client.get(address, headers={"host": host}), 400, "invalid_request")
+        check(response, 400, "invalid_request")
+        check(client.get(address, headers={"host": host}), 400, "invalid_request")
 
 
 # Other origins
@@ -252,11 +260,12 @@ def test_errors_with_debug(debugged: tuple[str, Project], accept: str) -> None:
         response = requests.get(
             url + address, headers=headers | {"Host": "evil.example.com"}, allow_redirects=False
         )
-        assert_error(response, 400, "invalid_request", "evil.example.com")
+        check = assert_page_error if address in ("/admin/", "/") else assert_error
+        check(response, 400, "invalid_request", "evil.example.com")
     response = requests.post(url + ADDRESSES[0], headers=headers)
     assert_error(response, 401, "not_authenticated")
     assert_error(requests.get(url + ADDRESSES[0], headers=headers), 405, "method_not_allowed")
-    assert_error(requests.post(f"{url}/admin/login/", headers=headers), 403, "csrf_failed")
+    assert_page_error(requests.post(f"{url}/admin/login/", headers=headers), 403, "csrf_failed")
     response = requests.post(url + TOKEN, data="{", headers=headers | {"Content-Type": "text/x"})
     assert_error(response, 415, "unsupported_media_type")
     # A table is lost: in a view of the API, and in one that is Django's own.
@@ -267,7 +276,7 @@ def test_errors_with_debug(debugged: tuple[str, Project], accept: str) -> None:
         response = requests.post(url + ADDRESSES[0], headers=headers | {"apikey": SERVICE_KEY})
         assert_error(response, 500, "save_failed")
         response = requests.get(f"{url}/admin/", headers=headers | {"Cookie": "sessionid=abcdefgh"})
-        assert_error(response, 500, "internal_error")
+        assert_page_error(response, 500, "internal_error")
     finally:
         for table in ("agencies", "django_session"):
             project.database.rows(lost.format(f"lost_{table}", table))

@@ -29,8 +29,8 @@ def impatient(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.ULTRAVOX_DEADLINE = DEADLINE
     settings.ULTRAVOX_MAX_PAGE_BYTES = 4 * 1024 * 1024
     settings.ULTRAVOX_MAX_PAGES = 50
-    monkeypatch.setattr(client, "BACKOFF", 0.02)
-    monkeypatch.setattr(client, "TICK", 0.05)
+    monkeypatch.setattr(client.client, "BACKOFF", 0.02)
+    monkeypatch.setattr(client.read_ahead, "TICK", 0.05)
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=lambda fault: fault.name)

@@ -2,21 +2,22 @@
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import requests
 from django.db import connection
+from django.utils import timezone
 
+from agencies.credentials import NoApiKey
 from agencies.models import Agency
-from tests.support.environment import SERVICE_KEY
-from tests.support.project import SLOW, Project, wait_for
+from tests.support.environment import ENVIRONMENT, SERVICE_KEY
+from tests.support.project import SLOW, Database, Project, wait_for
 from tests.support.reliability import shows
 from tests.ultravox import Ultravox
 from voices import runs
 from voices.models import SyncRun, Voice
-from voices.runs import LEASE
 from voices.sync import sync_voices
 from voices.ultravox import KeyRejected, UltravoxError
 
@@ -50,30 +51,6 @@ def test_twenty_posts_are_one_sync(
     assert listings <= 2
     assert made.database.rows(RUNS) == [("service", "succeeded", "")] * listings
     record_property("concurrent_posts", 20)
-
-
-@shows("concurrency")
-def test_a_sync_that_writes_is_joined(project: Callable[..., Project], ultravox: Ultravox) -> None:
-    """A sync is asked for while another writes: one sync.
-
-    On SQLite, too, where a second writer would wait for the first, and then sync once more.
-    """
-    made = project(ULTRAVOX_API_URL=ultravox.url)
-    made.seed()
-    url = made.serve()
-    ultravox.voices[0]["name"] = "first"
-    seconds = {
-        kind: sql.replace("pg_sleep(30)", "pg_sleep(3)").replace("300000000", "30000000")
-        for kind, sql in SLOW.items()
-    }
-    how = {"table": "ultravox_voices", "event": "INSERT", "when": "NEW.name = 'first'"}
-    with made.database.trigger(seconds, **how), ThreadPoolExecutor(2) as pool:
-        first = pool.submit(post, url, apikey=SERVICE_KEY)
-        wait_for(made.database.is_busy, 30, what="the transaction")
-        second = pool.submit(post, url, apikey=SERVICE_KEY)
-        assert [first.result().status_code, second.result().status_code] == [200, 200]
-    assert len(ultravox.listings) == 3
-    assert made.database.rows(RUNS) == [("service", "succeeded", "")]
 
 
 @shows("concurrency")
@@ -125,22 +102,34 @@ def test_two_agencies_sync_side_by_side(
 
 @pytest.mark.django_db(transaction=True)
 class TestInOneProcess:
-    def under_way(self, agency: Agency, **fields: Any) -> SyncRun:
-        run = runs.claim(
-            agency, None, trigger="user", user=None, deadline=time.monotonic() + 5, any_key=False
-        )
-        SyncRun.objects.filter(pk=run.pk).update(**fields)
-        return run
+    @pytest.fixture(autouse=True)
+    def log(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level("INFO", "voices")
+        self.waits = lambda: "Waiting for run" in caplog.text
 
-    def in_thread(self, call: Callable[[], Any]) -> Any:
+    def under_way(self, agency: Agency, **fields: Any) -> SyncRun:
+        """Return the open run of another process."""
+        now = timezone.now()
+        fields = {"trigger": "user", "started_at": now, "heartbeat_at": now} | fields
+        return SyncRun.objects.create(agency=agency, **fields)
+
+    def end(self, run: SyncRun, status: str, **fields: Any) -> None:
+        SyncRun.objects.filter(pk=run.pk).update(status=status, **fields)
+
+    def in_thread(self, call: Callable[[], Any]) -> Future[Any]:
         def closing() -> Any:
             try:
                 return call()
             finally:
                 connection.close()
 
-        self.pool = ThreadPoolExecutor(1)
-        return self.pool.submit(closing)
+        return ThreadPoolExecutor(1).submit(closing)
+
+    def refused_first(self, name: str = "Revoked") -> Agency:
+        """Return an agency whose key is tried first, and refused."""
+        return Agency.objects.create(
+            name=name, ultravox_api_key="revoked", created_at="2020-01-01T00:00:00Z"
+        )
 
     def test_joins_within_its_own_deadline(
         self, ultravox: Ultravox, agency: Agency, settings: Any
@@ -154,28 +143,25 @@ class TestInOneProcess:
         assert SyncRun.objects.count() == 1
         assert ultravox.listings == []
 
-    @pytest.fixture(autouse=True)
-    def log(self, caplog: pytest.LogCaptureFixture) -> None:
-        caplog.set_level("INFO", "voices")
-        self.waits = lambda: "Waiting for run" in caplog.text
-
     def test_returns_the_run_that_it_joined(self, ultravox: Ultravox, agency: Agency) -> None:
         run = self.under_way(agency)
         joined = self.in_thread(lambda: sync_voices(trigger="service"))
         wait_for(self.waits)
-        run.synced = 7
-        runs.succeed(run)
+        self.end(run, "succeeded", synced=7)
         assert (joined.result().pk, joined.result().synced) == (run.pk, 7)
         assert SyncRun.objects.count() == 1
 
-    @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143)])
-    def test_takes_over_from_an_interrupted_run(
-        self, error: BaseException, ultravox: Ultravox, agency: Agency
-    ) -> None:
-        run = self.under_way(agency)
+    def test_takes_over_from_an_interrupted_run(self, ultravox: Ultravox, agency: Agency) -> None:
+        def interrupt(*_: Any) -> None:
+            raise KeyboardInterrupt
+
+        ultravox.hold_after(1)
+        first = self.in_thread(lambda: sync_voices(trigger="command", progress=interrupt))
+        ultravox.wait_for_requests(2)
+        ultravox.release()
         joined = self.in_thread(lambda: sync_voices(trigger="service"))
-        wait_for(self.waits)
-        runs.fail(run, error)
+        with pytest.raises(KeyboardInterrupt):
+            first.result()
         assert joined.result().synced == 300
         assert [r.status for r in SyncRun.objects.order_by("id")] == ["failed", "succeeded"]
 
@@ -185,9 +171,7 @@ class TestInOneProcess:
         dead.refresh_from_db()
         assert (dead.status, dead.error_code) == ("abandoned", "abandoned")
 
-    def test_a_run_given_up_writes_nothing(
-        self, ultravox: Ultravox, agency: Agency, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_run_given_up_writes_nothing(self, ultravox: Ultravox, agency: Agency) -> None:
         """A process that was suspended for longer than the lease comes back."""
         ultravox.hold_after(1)
         late = self.in_thread(lambda: sync_voices(trigger="service"))
@@ -198,6 +182,31 @@ class TestInOneProcess:
             late.result()
         assert Voice.objects.count() == 0
         assert SyncRun.objects.get().status == "abandoned"
+
+    def test_a_write_longer_than_the_lease_is_joined(
+        self, ultravox: Ultravox, agency: Agency, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is not given up, and who waits for it waits for no lock of the database's."""
+        monkeypatch.setattr(runs, "LEASE", 0.5)
+        settings.ULTRAVOX_DEADLINE = 1  # of the impatient one
+        server = ENVIRONMENT["DATABASE_URL"].rpartition("/")[0]
+        database = Database(f"{server}/{connection.settings_dict['NAME']}")
+        five_seconds = {
+            kind: sql.replace("pg_sleep(30)", "pg_sleep(5)").replace("300000000", "50000000")
+            for kind, sql in SLOW.items()
+        }
+        end = {"table": "voice_sync_runs", "event": "UPDATE", "when": "NEW.status = 'succeeded'"}
+        with database.trigger(five_seconds, **end):
+            slow = self.in_thread(lambda: sync_voices(trigger="command"))
+            wait_for(database.is_busy)
+            run = SyncRun.objects.get()
+            wait_for(lambda: SyncRun.objects.filter(runs.is_dead()).exists())
+            patient = self.in_thread(lambda: sync_voices(trigger="schedule"))
+            impatient = self.in_thread(lambda: sync_voices(trigger="service"))
+            assert "under way" in str(impatient.exception(20))
+            assert not slow.done()
+            assert (slow.result().pk, patient.result().pk) == (run.pk, run.pk)
+        assert SyncRun.objects.get().status == "succeeded"
 
     def test_heartbeats_while_ultravox_is_slow(
         self, ultravox: Ultravox, agency: Agency, monkeypatch: pytest.MonkeyPatch
@@ -215,26 +224,66 @@ class TestInOneProcess:
     def test_any_key_goes_on_where_a_users_key_was_refused(
         self, ultravox: Ultravox, agency: Agency
     ) -> None:
-        other = Agency.objects.create(name="Other", ultravox_api_key="revoked")
-        Agency.objects.filter(pk=other.pk).update(created_at="2020-01-01T00:00:00Z")
-        run = self.under_way(other)
+        run = self.under_way(self.refused_first())
         joined = self.in_thread(lambda: sync_voices(trigger="schedule"))
         wait_for(self.waits)
-        runs.fail(run, KeyRejected(), key_refused=True)
+        self.end(run, "failed", error_code="ultravox_error", key_refused=True)
         assert joined.result().agency == agency
         assert joined.result().status == "succeeded"
-
-    def test_moving_to_a_key_in_use_joins_its_run(self, ultravox: Ultravox, agency: Agency) -> None:
-        revoked = Agency.objects.create(name="Revoked", ultravox_api_key="revoked")
-        Agency.objects.filter(pk=revoked.pk).update(created_at="2020-01-01T00:00:00Z")
-        run = self.under_way(agency)
-        joined = self.in_thread(lambda: sync_voices(trigger="schedule"))
-        wait_for(lambda: SyncRun.objects.filter(agency=revoked, status="failed").exists())
-        run.synced = 9
-        runs.succeed(run)
-        assert joined.result().pk == run.pk
         assert SyncRun.objects.count() == 2
 
+    @pytest.mark.parametrize("triggers", [("user", "user"), ("user", "admin"), ("admin", "admin")])
+    def test_a_refused_key_is_one_run_and_one_error(
+        self, triggers: tuple[str, str], ultravox: Ultravox
+    ) -> None:
+        """Two callers at once, by that agency's key or by any: one row, the same error for both."""
+        agency = self.refused_first()
+        ultravox.hold_after(0)
+        calls = [
+            self.in_thread(
+                lambda key=agency if trigger == "user" else None, trigger=trigger: sync_voices(
+                    trigger=trigger, agency=key
+                )
+            )
+            for trigger in triggers
+        ]
+        wait_for(self.waits)
+        ultravox.release()
+        first, second = (call.exception(20) for call in calls)
+        assert isinstance(first, KeyRejected)
+        assert isinstance(second, KeyRejected)
+        assert str(first) == str(second) == "Ultravox refused this API key with status 401."
+        run = SyncRun.objects.get()
+        assert (run.agency, run.status, run.error_message) == (agency, "failed", str(first))
 
-def test_lease_is_longer_than_heartbeats_apart() -> None:
-    assert LEASE >= 4 * runs.HEARTBEAT
+    @pytest.mark.parametrize("status", ["succeeded", "failed"])
+    def test_the_next_key_is_in_use(self, status: str, ultravox: Ultravox, agency: Agency) -> None:
+        """A service whose first key is refused joins the sync under way with the second."""
+        revoked = self.refused_first()
+        run = self.under_way(agency)
+        joined = self.in_thread(lambda: sync_voices(trigger="service"))
+        wait_for(lambda: SyncRun.objects.filter(agency=revoked, status="failed").exists())
+        self.end(run, status, synced=9, error_code="ultravox_error", error_message="It is away.")
+        if status == "succeeded":
+            assert joined.result().pk == run.pk
+        else:
+            assert str(joined.exception(20)) == "It is away."
+        refused = SyncRun.objects.exclude(pk=run.pk).get()
+        assert refused.error_message == "Ultravox refused this API key with status 401."
+
+    def test_each_key_that_is_tried_is_a_run(self, ultravox: Ultravox, agency: Agency) -> None:
+        Agency.objects.create(name="Blank", ultravox_api_key=" ", created_at="2019-01-01T00:00:00Z")
+        revoked = self.refused_first()
+        assert sync_voices(trigger="service").agency == agency
+        runs = SyncRun.objects.order_by("id").values_list("agency__name", "status")
+        assert list(runs) == [(revoked.name, "failed"), (agency.name, "succeeded")]
+
+    @pytest.mark.parametrize("own", [True, False])
+    @pytest.mark.parametrize("key", ["", "  "])
+    def test_no_key_is_one_run_without_an_agency(self, key: str, own: bool) -> None:
+        agency = Agency.objects.create(name="Keyless", ultravox_api_key=key)
+        with pytest.raises(NoApiKey) as raised:
+            sync_voices(trigger="user" if own else "service", agency=agency if own else None)
+        assert ("Your agency" in str(raised.value)) is own
+        run = SyncRun.objects.get()
+        assert (run.agency, run.status, run.error_code) == (None, "failed", "no_api_key")

@@ -91,7 +91,8 @@ def test_passwords_are_guessed_no_further(post: Post) -> None:
     assert response.status_code in (401, 429)
     for password in ("wrong", PASSWORD):
         response = sign_in(password)
-        assert_error(response, 429, "rate_limited", PASSWORD)
+        assert response.status_code == 429
+        assert PASSWORD not in response.text
         assert 1 <= int(response.headers["Retry-After"]) <= 120
     assert_error(sign_in(PASSWORD, email="ONE@example.com"), 429, "rate_limited")
     # Neither another user of that address, nor the user elsewhere
@@ -123,9 +124,10 @@ def test_the_admin_s_passwords_too(limited: tuple[str, Project], post: Post) -> 
     assert sign_in("wrong").status_code in (200, 429)
     for password in ("wrong", PASSWORD):
         response = sign_in(password)
-        assert_error(response, 429, "rate_limited", PASSWORD)
+        assert response.status_code == 429
+        assert PASSWORD not in response.text
         assert 1 <= int(response.headers["Retry-After"]) <= 120
-    assert_error(sign_in(PASSWORD, name="THREE"), 429, "rate_limited")
+    assert sign_in(PASSWORD, name="THREE").status_code == 429
     body = {"email": "three@example.com", "password": PASSWORD}
     assert_error(post(TOKEN, "10.2.0.1", json=body), 429, "rate_limited")  # the other door
     assert sign_in(PASSWORD, came_from="10.2.0.2").status_code == 302

@@ -634,7 +634,6 @@ def drive_broken_database(drive: Drive, ids: dict[str, str], token: str) -> None
     database.rows("ALTER TABLE agencies RENAME TO agencies_away")
     answer = admin.post(f"{drive.url}{path}", data=form, timeout=30)
     assert answer.status_code == 500
-    assert answer.json()["code"] == "internal_error"
     assert drive.sync(token) == 500
     assert drive.post(SYNC, apikey=markers["service key"]).status_code == 500
     database.rows("ALTER TABLE agencies_away RENAME TO agencies")

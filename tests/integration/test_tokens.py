@@ -18,8 +18,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.test import Client
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
+from agencies.jwks import KeySet, key_set
 from agencies.models import Agency, User
-from agencies.tokens import KeySet, key_set, user_of_token
+from agencies.tokens import user_of_token
 from tests.conftest import PASSWORD
 from tests.support.answers import ADDRESSES, INVALID_TOKEN, REFRESH, TOKEN, assert_error
 from tests.support.environment import ENVIRONMENT

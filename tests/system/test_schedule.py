@@ -123,7 +123,7 @@ def test_the_embedded_brokers_folder(project: Callable[..., Project]) -> None:
 def broker(folder: str) -> Connection:
     return Connection(
         "filesystem://",
-        transport="voiceproject.broker:Transport",
+        transport="voiceproject.filesystem_broker:Transport",
         transport_options={
             "data_folder_in": folder,
             "data_folder_out": folder,

@@ -11,14 +11,26 @@ APPLICATIONS = ("agencies", "voices", "voiceproject")
 # Of the modules below the entry points: what each may import of ours.
 MAY_IMPORT = {
     "voiceproject.errors": set(),
-    "voiceproject.settings": set(),
+    "voiceproject.env": set(),
+    "voiceproject.settings": {"voiceproject.env"},
     "agencies.fields": {"voiceproject.errors"},
     "agencies.models": {"agencies.fields"},
     "agencies.credentials": {"agencies.fields", "agencies.models", "voiceproject.errors"},
-    "voices.ultravox": {"voiceproject.errors"},
+    "voices.ultravox.transport": {"voiceproject.errors"},
+    "voices.ultravox.read_ahead": set(),
+    "voices.ultravox.client": {"voices.ultravox.read_ahead", "voices.ultravox.transport"},
+    "voices.ultravox": {"voices.ultravox.client", "voices.ultravox.transport"},
     "voices.models": {"agencies.models"},
     "voices.records": set(),
-    "voices.store": {"voices.models", "voices.records"},
+    "voices.store": {"voiceproject.errors", "voices.models", "voices.records"},
+    "voices.runs": {
+        "agencies.credentials",
+        "agencies.fields",
+        "agencies.models",
+        "voiceproject.errors",
+        "voices.models",
+        "voices.ultravox",
+    },
     "voices.masking": set(),
 }
 ENTRY_POINTS = {"views", "tasks", "admin", "sync_voices", "urls", "wsgi", "asgi"}

@@ -15,7 +15,7 @@ from agencies.models import Agency
 from tests.support.reliability import shows
 from tests.ultravox import Ultravox
 from voices.models import Voice
-from voices.records import COLUMNS, MAX_DEPTH, MAX_ID_LENGTH, UnusableRecord, to_row
+from voices.records import COLUMNS, MAX_DEPTH, MAX_ID_BYTES, UnusableRecord, to_row
 from voices.sync import sync_voices
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "100"))
@@ -75,7 +75,7 @@ def expected(listing: list[Any]) -> tuple[dict[str, tuple[Any, ...]], int]:
             skipped += 1
             continue
         voice_id = text(voice_id)
-        if not voice_id.strip() or len(voice_id) > MAX_ID_LENGTH:
+        if not voice_id.strip() or len(voice_id.encode()) > MAX_ID_BYTES:
             skipped += 1
             continue
         columns = [text(record.get(field)) for field in TEXTS.values()]
@@ -170,7 +170,7 @@ def test_what_is_left_out_is_null() -> None:
         ({"voiceId": False}, "voiceId is bool"),
         ({"voiceId": {"id": 1}}, "voiceId is dict"),
         ({"voiceId": " \n"}, "voiceId is empty"),
-        ({"voiceId": "x" * (MAX_ID_LENGTH + 1)}, f"more than {MAX_ID_LENGTH} characters"),
+        ({"voiceId": "x" * (MAX_ID_BYTES + 1)}, f"more than {MAX_ID_BYTES} bytes"),
     ],
 )
 def test_unusable_records(record: Any, reason: str) -> None:

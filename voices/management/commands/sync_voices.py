@@ -1,6 +1,9 @@
 import logging
 import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from django.core.exceptions import ValidationError
@@ -24,9 +27,6 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, agency: str | None, verbosity: int, **options: Any) -> None:
-        signal.signal(signal.SIGTERM, _exit)
-        if verbosity < 2:  # a failure is one line
-            logging.getLogger("voices").setLevel(logging.ERROR)
         bar = tqdm(
             desc="Voices",
             unit="",
@@ -43,10 +43,10 @@ class Command(BaseCommand):
                 self.stdout.write(f"Page {run.pages}: {voices} voices{of} so far")
 
         try:
-            with bar:
+            with bar, _ended_by_sigterm(), _quiet(verbosity):
                 run = sync_voices(
                     trigger=SyncRun.Trigger.COMMAND,
-                    agency=_agency(agency) if agency else None,
+                    agency=None if agency is None else _agency(agency),
                     progress=show,
                 )
         except KeyboardInterrupt:
@@ -64,7 +64,32 @@ def _agency(agency_id: str) -> Agency:
     except (Agency.DoesNotExist, ValidationError) as error:
         raise CommandError(f"There is no agency with the id {agency_id!r}.") from error
     except DatabaseError as error:
-        raise CommandError(SaveFailed.message) from error
+        raise CommandError(SaveFailed().message) from error
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the sync as Ctrl-C does, so that its run is closed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals go to the main thread
+        return
+    before = signal.signal(signal.SIGTERM, _exit)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _quiet(verbosity: int) -> Iterator[None]:
+    """Keep warnings out of the output: a failure is one line."""
+    logger = logging.getLogger("voices")
+    before = logger.level
+    logger.setLevel(logging.ERROR if verbosity < 2 else before)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _exit(signum: int, frame: Any) -> NoReturn:

@@ -1,41 +1,33 @@
 from typing import Any
 
-from drf_spectacular.utils import extend_schema, extend_schema_field
-from rest_framework import serializers
+import django.db
+from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from agencies.authentication import CallerAuthentication, NotAgencyUser
+from agencies.callers import CallerAuthentication
 from agencies.models import User
+from agencies.permissions import AgencyUserOrService
 from agencies.throttling import SyncThrottle
+from voiceproject.errors import SaveFailed
 from voiceproject.schema import errors
+from voices.api.serializers import SyncedSerializer
 from voices.models import SyncRun
 from voices.sync import sync_voices
 
-
-class StatsSerializer(serializers.Serializer):
-    synced = serializers.IntegerField(help_text="Distinct voices stored.")
-    skipped = serializers.IntegerField(
-        required=False, help_text="Records that could not be stored; left out where there are none."
-    )
-
-
-@extend_schema_field({"type": "boolean", "enum": [True]})
-class SuccessField(serializers.BooleanField):
-    pass
-
-
-class SyncedSerializer(serializers.Serializer):
-    success = SuccessField()
-    message = serializers.CharField()
-    stats = StatsSerializer()
+SYNC_ERRORS = (
+    "no_api_key", "not_authenticated", "invalid_token", "invalid_api_key", "not_agency_user",
+    "method_not_allowed", "rate_limited", "credentials_unavailable", "save_failed",
+    "internal_error", "ultravox_error",
+)  # fmt: skip
 
 
 class SyncVoicesView(APIView):
     """Sync Ultravox's voices into the shared table, for a user's agency or for a service."""
 
     authentication_classes = (CallerAuthentication,)
+    permission_classes = (AgencyUserOrService,)
     throttle_classes = (SyncThrottle,)
     http_method_names = ["post", "options"]
 
@@ -44,20 +36,22 @@ class SyncVoicesView(APIView):
         if request.method == "POST":
             super().initial(request, *args, **kwargs)
 
+    def handle_exception(self, exc: Exception) -> Response:
+        """Tell of a sync that could not be saved, also where its caller could not be looked up."""
+        return super().handle_exception(SaveFailed() if isinstance(exc, django.db.Error) else exc)
+
     def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:
         return Response(status=204)
 
     @extend_schema(
         request=None,
-        responses={200: SyncedSerializer} | errors(400, 401, 403, 405, 429, 500, 502),
+        responses={200: SyncedSerializer} | errors(*SYNC_ERRORS),
     )
     def post(self, request: Request) -> Response:
-        user = request.user
-        if not isinstance(user, User):
-            run = sync_voices(trigger=SyncRun.Trigger.SERVICE)
-        elif user.agency is None:
-            raise NotAgencyUser()
+        caller = request.user
+        if isinstance(caller, User):
+            run = sync_voices(trigger=SyncRun.Trigger.USER, agency=caller.agency, user=caller)
         else:
-            run = sync_voices(trigger=SyncRun.Trigger.USER, agency=user.agency, user=user)
+            run = sync_voices(trigger=SyncRun.Trigger.SERVICE)
         stats = {"synced": run.synced} | ({"skipped": run.skipped} if run.skipped else {})
         return Response({"success": True, "message": run.message, "stats": stats})

@@ -1,9 +1,9 @@
 """Who calls: a user with a token, or a service with a key."""
 
 import hmac
+from dataclasses import dataclass
 
 from django.conf import settings
-from django.contrib.auth.models import AnonymousUser
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
@@ -18,36 +18,31 @@ class NotAuthenticated(ServiceError):
     """Report a request without credentials."""
 
     code = "not_authenticated"
-    status = 401
-    message = "Send a user's token as `Authorization: Bearer ...`, or a service key as `apikey`."
 
 
 class InvalidApiKey(ServiceError):
     """Report an `apikey` that is not a service key."""
 
     code = "invalid_api_key"
-    status = 401
-    message = "The apikey is not a service key of this server."
 
 
-class NotAgencyUser(ServiceError):
-    """Report a valid user who belongs to no agency."""
+@dataclass(frozen=True)
+class Service:
+    """Whoever calls with a service key; `request.user` of such a call."""
 
-    code = "not_agency_user"
-    status = 403
-    message = "You belong to no agency; ask an administrator to add you to yours."
+    is_authenticated = True
 
 
 class CallerAuthentication(BaseAuthentication):
-    """Authenticate a user, or a service: then `request.user` is an AnonymousUser.
+    """Authenticate a user or a service.
 
     A bearer token decides alone: supabase-js sends `apikey` along with every user's token. Raises
     NotAuthenticated, InvalidApiKey, InvalidToken; Throttled after too many of them from one address.
     """
 
-    def authenticate(self, request: Request) -> tuple[User | AnonymousUser, None]:
+    def authenticate(self, request: Request) -> tuple[User | Service, None]:
         try:
-            return _caller(request)
+            return _caller(request), None
         except (NotAuthenticated, InvalidApiKey, InvalidToken):
             throttle = FailedAuthenticationThrottle()
             if not throttle.allow_request(request, None):
@@ -58,14 +53,14 @@ class CallerAuthentication(BaseAuthentication):
         return "Bearer"
 
 
-def _caller(request: Request) -> tuple[User | AnonymousUser, None]:
+def _caller(request: Request) -> User | Service:
     scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").strip().partition(" ")
     token = token.strip() if scheme.lower() == "bearer" else ""
     api_key = request.META.get("HTTP_APIKEY", "").strip()
     if token and not _is_service_key(token):
-        return user_of_token(token), None
+        return user_of_token(token)
     if token or _is_service_key(api_key):
-        return AnonymousUser(), None
+        return Service()
     raise InvalidApiKey() if api_key else NotAuthenticated()
 
 

@@ -1,0 +1,33 @@
+"""What a caller may."""
+
+from typing import Any
+
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from agencies.callers import NotAuthenticated, Service
+from agencies.models import User
+from voiceproject.errors import ServiceError
+
+
+class NotAgencyUser(ServiceError):
+    """Report a valid user who belongs to no agency."""
+
+    code = "not_agency_user"
+
+
+class Nobody(BasePermission):
+    """Refuse everybody: so does a view that forgets to say who may call."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        raise NotAuthenticated()
+
+
+class AgencyUserOrService(BasePermission):
+    """Let in services, and users who belong to an agency. Raises NotAgencyUser."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        caller = request.user
+        if isinstance(caller, User) and caller.agency is None:
+            raise NotAgencyUser()
+        return isinstance(caller, User | Service)

@@ -1,0 +1,35 @@
+"""How the settings read the environment and `.env`. An empty variable is not set: compose files and CI
+hand on such."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from environs import Env, validate
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+ABOVE_0 = validate.Range(min=0, min_inclusive=False, error="Must be above 0.")
+NOT_NEGATIVE = validate.Range(min=0, error="Must not be negative.")
+RATE = validate.Regexp(
+    r"[1-9]\d*/(s|sec|second|m|min|minute|h|hour|d|day)\Z", error="Is not like 600/min."
+)
+
+T = TypeVar("T")
+
+env = Env()
+env.read_env(BASE_DIR / ".env", recurse=False)
+
+
+def optional(parse: Callable[..., T], name: str, default: T, **options: Any) -> T:
+    """Read a variable by one of the parsers of `env`. Raises EnvError."""
+    return parse(name, **options) if env.str(name, "").strip() else default
+
+
+def strings(name: str) -> list[str]:
+    """Read a comma-separated list; spaces around commas and empty parts do no harm."""
+    return [part.strip() for part in env.str(name, "").split(",") if part.strip()]
+
+
+def url(name: str, default: str = "") -> str:
+    """Read a URL; a slash at its end does no harm."""
+    return (env.str(name, "").strip() or default).rstrip("/")

@@ -1,0 +1,177 @@
+"""The one form of every error: of the API's views, of Django itself, and of login lockouts.
+
+JSON everywhere but at pages for people (PAGE_ADDRESSES), whose errors are pages.
+"""
+
+import logging
+import math
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import django.db
+from django.conf import settings
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+from django.template.loader import render_to_string
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+from rest_framework_simplejwt.exceptions import TokenError
+
+from voiceproject.errors import ERRORS, ServiceError
+
+logger = logging.getLogger(__name__)
+
+CODES = {403: "permission_denied", 404: "not_found", 405: "method_not_allowed"}
+
+
+def error_body(code: str, message: str | None) -> dict[str, Any]:
+    """Return the body that every error of the API has."""
+    return {"success": False, "code": code, "message": message or ERRORS[code].message}
+
+
+def handle_exception(error: Exception, context: dict[str, Any]) -> Response:
+    """Render any exception of an API view; DRF's `EXCEPTION_HANDLER`."""
+    set_rollback()
+    code, message = _code_and_message(error)
+    if code == "internal_error":
+        logger.error("Unexpected error of %s", context["request"].path, exc_info=error)
+    headers = {}
+    if ERRORS[code].status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if wait := getattr(error, "wait", None):
+        headers["Retry-After"] = str(math.ceil(wait))
+    return Response(error_body(code, message), ERRORS[code].status, headers=headers)
+
+
+def _code_and_message(error: Exception) -> tuple[str, str | None]:
+    """Return an exception's code, and its words where the table's do not do."""
+    match error:
+        case ServiceError():
+            return error.code, error.message
+        case django.db.Error():
+            logger.error("Database error: %s", type(error).__name__)
+            return "database_unavailable", None
+        case exceptions.Throttled():
+            if wait := getattr(error, "wait", None):
+                return "rate_limited", f"Too many requests: try again in {math.ceil(wait)} seconds."
+            return "rate_limited", None
+        case exceptions.ValidationError(detail=detail):
+            return "invalid_request", " ".join(_sentences(detail))
+        case exceptions.AuthenticationFailed() if "no_active_account" in repr(error.get_codes()):
+            return "invalid_credentials", None
+        case exceptions.AuthenticationFailed() | TokenError():
+            return "invalid_token", None
+        case exceptions.NotAuthenticated():
+            return "not_authenticated", None
+        case exceptions.PermissionDenied() | PermissionDenied():
+            return "permission_denied", None
+        case exceptions.NotFound() | Http404():
+            return "not_found", None
+        case exceptions.MethodNotAllowed():
+            return "method_not_allowed", None
+        case exceptions.UnsupportedMediaType():
+            return "unsupported_media_type", None
+        case RequestDataTooBig():
+            return "body_too_large", None
+        case exceptions.ParseError() | SuspiciousOperation():
+            return "invalid_request", None
+    return "internal_error", None
+
+
+def _sentences(detail: Any, field: str = "") -> Iterator[str]:
+    """Flatten DRF's nested validation errors, field by field."""
+    if isinstance(detail, dict):
+        for name, inner in detail.items():
+            yield from _sentences(inner, "" if name == "non_field_errors" else str(name))
+    elif isinstance(detail, list):
+        for inner in detail:
+            yield from _sentences(inner, field)
+    else:
+        yield f"{field}: {detail}" if field else str(detail)
+
+
+class ErrorPage(HttpResponse):
+    """An error for a person."""
+
+    def __init__(self, body: dict[str, Any], status: int) -> None:
+        # Without the request: a page that says the database is away does not ask it who is logged in.
+        super().__init__(render_to_string("voices/error.html", body), status=status)
+
+
+def error_response(
+    request: HttpRequest, code: str, message: str | None = None
+) -> ErrorPage | JsonResponse:
+    """Answer outside of the API's views: with a page where a person asked for one, else with JSON."""
+    body, status = error_body(code, message), ERRORS[code].status
+    if re.match(settings.PAGE_ADDRESSES, request.path_info.lstrip("/")):
+        return ErrorPage(body, status)
+    return JsonResponse(body, status=status)
+
+
+# Django's own errors, named in urls.py and settings.py
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return error_response(request, "invalid_request")
+
+
+def permission_denied(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return error_response(request, "permission_denied")
+
+
+def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
+    return error_response(request, "csrf_failed")
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return error_response(request, "not_found")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    return error_response(request, "internal_error")
+
+
+def locked_out(
+    request: HttpRequest, original: Any = None, credentials: dict[str, Any] | None = None
+) -> HttpResponse:
+    """Answer a login that axes has locked after too many failures."""
+    response = error_response(
+        request,
+        "rate_limited",
+        "Too many failed logins: wait a few minutes before the next try.",
+    )
+    response["Retry-After"] = str(math.ceil(settings.LOGIN_LOCK_MINUTES * 60))
+    return response
+
+
+class OneForm:
+    """Give the one form to errors that Django and libraries answer with themselves; middleware.
+
+    With DJANGO_DEBUG it replaces Django's own pages, which show code, settings and forms' fields.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        if (
+            response.status_code < 400
+            or response.headers.get("Content-Type") == "application/json"
+            or isinstance(response, ErrorPage)
+        ):
+            return response
+        fallback = "internal_error" if response.status_code >= 500 else "invalid_request"
+        answer = error_response(request, CODES.get(response.status_code, fallback))
+        if "Allow" in response.headers:
+            answer["Allow"] = response.headers["Allow"]
+        return answer
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Blame the address for what no database can look for, such as U+0000 in the admin's filters."""
+        if request.method == "GET" and isinstance(error, django.db.DataError | OverflowError):
+            return bad_request(request)
+        return None

@@ -1,0 +1,244 @@
+"""Read the listing of Ultravox's voices, page after page, whatever the other side does.
+
+Source: Ultravox's OpenAPI description of `GET /api/voices`.
+"""
+
+import email.utils
+import json
+import logging
+import math
+import random
+import threading
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+
+from voices.ultravox.read_ahead import read_ahead
+from voices.ultravox.transport import Response, Transport, UltravoxError, Unreachable
+
+logger = logging.getLogger(__name__)
+
+PAGE_SIZE = 100  # voices
+RETRIES = 3  # of one page
+RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
+KEY_STATUSES = frozenset({401, 402, 403, 429})  # revoked, unpaid, forbidden, used up
+REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
+MAX_REDIRECTS = 5  # of one page
+BACKOFF = 0.5  # seconds before the first retry, doubled for each further one
+MAX_DIGITS = 1000  # of an integer that is read as a number
+# orjson reads a whole number of more than 64 bits as a float. A search for that many zeros, once all
+# digits are zeros, costs a tenth of a regular expression.
+ZEROS = bytes.maketrans(b"123456789", b"000000000")
+LONG_NUMBER = b"0" * len(str(2**63))
+
+
+class KeyRejected(UltravoxError):
+    """Report that Ultravox does not serve this key; another may do."""
+
+
+class _NotJSON(UltravoxError):
+    """Report a body that cannot be parsed."""
+
+
+class _Retry(Exception):
+    """Ask for another try of the page, after `delay` seconds where the server named them."""
+
+    def __init__(self, error: UltravoxError, delay: float | None = None) -> None:
+        self.error = error
+        self.delay = delay
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page: its records as JSON values, the next page's URL, and how many voices there are."""
+
+    records: list[Any]
+    next: str | None
+    total: int | None
+
+
+class UltravoxClient:
+    """List the voices that an API key sees.
+
+    `timeout` is of one request, in seconds; `deadline` ends the whole listing, on the monotonic clock;
+    `max_page_bytes` bounds a page's body once decompressed, `max_bytes` and `max_pages` the listing.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_url: str,
+        api_key: str,
+        timeout: float,
+        deadline: float,
+        max_page_bytes: int,
+        max_bytes: int,
+        max_pages: int,
+    ) -> None:
+        self._transport = Transport(api_url)
+        self._first = f"{api_url.rstrip('/')}/api/voices?" + urlencode(
+            {"pageSize": PAGE_SIZE, "limit": PAGE_SIZE}
+        )
+        self._headers = {
+            "X-API-Key": api_key,
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip, deflate",
+            "User-Agent": "voices-sync",
+        }
+        self._timeout = timeout
+        self._deadline = deadline
+        self._max_page_bytes = max_page_bytes
+        self._max_bytes = max_bytes
+        self._max_pages = max_pages
+        self._stopped = threading.Event()
+
+    def pages(self, *, tick: Callable[[], object] = lambda: None) -> Generator[Page, None, None]:
+        """Yield the pages of the listing until its end, with records as Ultravox sent them.
+
+        Calls `tick` several times a second while it waits. Raises KeyRejected where Ultravox refuses
+        the key, UltravoxError where the listing does not arrive whole.
+        """
+
+        def watch() -> None:
+            tick()
+            self._transport.cut_if_late()
+            if time.monotonic() > self._deadline + 1:  # a name look-up, for one, cannot be cut
+                raise _too_late()
+
+        def stop() -> None:
+            self._stopped.set()
+            self._transport.cut()
+
+        try:
+            yield from read_ahead(self._pages(), tick=watch, cancel=stop)
+        finally:
+            self._transport.close()
+
+    def _pages(self) -> Generator[Page, None, None]:
+        url: str | None = self._transport.resolve(self._first, self._first)
+        seen: set[str] = set()
+        size = 0
+        while url:
+            if url in seen:
+                raise UltravoxError("Ultravox's list of voices leads back to itself.")
+            if len(seen) >= self._max_pages:
+                raise UltravoxError(
+                    f"Ultravox's list of voices has more than {self._max_pages} pages."
+                )
+            seen.add(url)
+            page, page_size = self._page(url)
+            size += page_size
+            if size > self._max_bytes:
+                raise UltravoxError(
+                    f"Ultravox's list of voices has more than {self._max_bytes} bytes."
+                )
+            yield page
+            url = page.next
+
+    def _page(self, url: str) -> tuple[Page, int]:
+        """Return a page and its size in bytes, after up to RETRIES retries."""
+        for attempt in range(RETRIES + 1):
+            try:
+                return self._request(url)
+            except _Retry as retry:
+                delay = retry.delay
+                if delay is None:
+                    delay = BACKOFF * 2**attempt * random.uniform(0.75, 1.25)  # noqa: S311
+                if attempt == RETRIES or self._remaining() <= delay:
+                    raise retry.error from None
+                logger.info("Retrying a page in %.1f seconds: %s", delay, retry.error)
+                if self._stopped.wait(delay):
+                    raise retry.error from None
+        raise AssertionError("unreachable")
+
+    def _remaining(self) -> float:
+        return self._deadline - time.monotonic()
+
+    def _request(self, url: str) -> tuple[Page, int]:
+        """Return a page and its size, following redirects that stay with Ultravox."""
+        for _ in range(MAX_REDIRECTS + 1):
+            try:
+                response = self._transport.get(
+                    url,
+                    headers=self._headers,
+                    ends_at=min(time.monotonic() + self._timeout, self._deadline),
+                    max_bytes=self._max_page_bytes,
+                )
+            except Unreachable as error:
+                if self._remaining() <= 0:
+                    raise _too_late() from error
+                raise _Retry(error) from error
+            if response.status in REDIRECT_STATUSES:
+                url = self._transport.resolve(url, response.headers.get("Location", ""))
+                continue
+            if response.status != 200:
+                raise _status_error(response)
+            try:
+                return self._read(url, response.body), len(response.body)
+            except _NotJSON as error:
+                raise _Retry(error) if response.may_be_cut_off else error from None
+        raise UltravoxError("Ultravox redirects without end.")
+
+    def _read(self, url: str, body: bytes) -> Page:
+        content = _parse(body)
+        if not isinstance(content, dict) or not isinstance(content.get("results"), list):
+            raise UltravoxError("Ultravox's answer is not a page of voices.")
+        next_url = content.get("next")
+        if next_url == "":
+            next_url = None
+        if next_url is not None:
+            if not isinstance(next_url, str):
+                raise UltravoxError("Ultravox's answer is not a page of voices.")
+            next_url = self._transport.resolve(url, next_url)
+        total = content.get("total")
+        return Page(content["results"], next_url, total if isinstance(total, int) else None)
+
+
+def _too_late() -> UltravoxError:
+    return UltravoxError("Ultravox did not answer in time; nothing was changed. Try again later.")
+
+
+def _status_error(response: Response) -> Exception:
+    status = response.status
+    error = UltravoxError(f"Ultravox answered with status {status}; nothing was changed.")
+    if status in KEY_STATUSES:
+        error = KeyRejected(f"Ultravox refused this API key with status {status}.")
+    if status in RETRIED_STATUSES:
+        return _Retry(error, _retry_after(response.headers.get("Retry-After", "")))
+    return error
+
+
+def _retry_after(value: str) -> float | None:
+    """Return the seconds that `Retry-After` names, as a number or a date; None where it is neither.
+
+    Source: RFC 9110, section 10.2.3.
+    """
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return float(value) if len(value) < 12 else math.inf
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _parse(body: bytes) -> Any:
+    """Parse JSON in UTF-8, with all that json lets through: NaN, lone surrogates, long numbers."""
+    body = body.removeprefix(b"\xef\xbb\xbf")
+    if LONG_NUMBER not in body.translate(ZEROS):
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError:
+            pass  # json reads more than orjson, and decides
+    try:
+        return json.loads(body.decode(), parse_int=_integer)
+    except (ValueError, RecursionError) as error:
+        raise _NotJSON("Ultravox's answer is not JSON.") from error
+
+
+def _integer(digits: str) -> int | str:
+    return int(digits) if len(digits) <= MAX_DIGITS else digits
