@@ -617,7 +617,6 @@ def drive_worker(drive: Drive, admin: requests.Session) -> None:
         assert "1 task was successfully run" in answer.text
         wait_for(lambda status=status: drive.database.value(count.format(status)))
     worker.terminate()
-    worker.wait(20)
 
 
 @pytest.mark.parametrize("debug", ["false", "true"], ids=["production", "debug"])
@@ -634,7 +633,8 @@ def test_secrets_stay_where_they_belong(
         drive_worker(drive, admin)
     drive_broken_database(drive, admin)
     drive.project.server.terminate()
-    drive.project.server.wait(20)
+    for process in drive.project.processes:
+        process.wait(20)
     drive.collect()
     # The markers were in play, and went where they belong.
     sent = {request.headers["x-api-key"] for request in ultravox.listings}
