@@ -18,8 +18,8 @@ PLAIN = {
 }
 # In JSON text within a definition, such as what is nested too deep (`voices/records.py`): the name, whose
 # letters may be escaped, once for each text within a text.
-ESCAPED = re.compile(r"\\+u00([0-7][0-9a-f])", re.IGNORECASE)
-NAMES_GENERIC = re.compile(r"generic\s*\\*[\"']", re.IGNORECASE)
+ESCAPED = re.compile(r"\\+u([0-9a-f]{4})", re.IGNORECASE)
+NAMES_GENERIC = re.compile(r"generic(\s|\\+[bfnrt])*\\*[\"']", re.IGNORECASE)
 
 
 def masked(definition: Any) -> Any:

@@ -213,7 +213,7 @@ def test_a_database_that_is_gone_is_one_line(shop: Project, options: tuple[str, 
     assert outcome(done) == (
         1,
         "",
-        f"CommandError: {SaveFailed.message}\n",
+        f"CommandError: {SaveFailed().message}\n",
     )
 
 
