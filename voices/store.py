@@ -27,7 +27,7 @@ from voices.records import COLUMNS, Row
 
 logger = logging.getLogger(__name__)
 
-COPY_ABOVE = 2000  # voices
+COPY_ABOVE = 3000  # voices
 BATCH = 500  # voices that are instances of the model at a time
 # PostgreSQL: serialization_failure, deadlock_detected. Source: its manual, appendix A.
 TRANSIENT_STATES = {"40001", "40P01"}
