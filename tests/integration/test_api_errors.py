@@ -23,8 +23,9 @@ from tests.support.project import Database, Project
 SERVICE = {"apikey": SERVICE_KEY}
 UNKNOWN = [
     "/nothing", "/nothing/", "/api", "/api/", "/api/voices", "/api/voices/sync/more",
-    "/api/voices/sync//", "/functions/v1/", "/functions/v1/voices-sync/more", "/functions/v1/voices-sync.json",
-    "/functions/v1/voices_sync", "/FUNCTIONS/V1/VOICES-SYNC", "//functions/v1/voices-sync",
+    "/api/voices/sync//", "/functions/v1/", "/functions/v1/voices-sync/more",
+    "/functions/v1/voices-sync.json", "/functions/v1/voices_sync", "/FUNCTIONS/V1/VOICES-SYNC",
+    "//functions/v1/voices-sync",
     "/api/token/more", "/static/nothing.css", "/favicon.ico", "/robots.txt", "/%00", "/%ff%fe",
     "/%0a", "/..%2f..%2fetc/passwd", "/.env", "/<script>alert(1)</script>", "/" + "x" * 2000,
 ]  # fmt: skip
