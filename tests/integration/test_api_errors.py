@@ -19,6 +19,7 @@ from tests.conftest import PASSWORD
 from tests.support.answers import ADDRESSES, BOTH_SPELLINGS, REFRESH, SECRETS, TOKEN, assert_error
 from tests.support.environment import ORIGIN, SERVICE_KEY
 from tests.support.project import Database, Project
+from tests.support.shared import shared_project
 
 SERVICE = {"apikey": SERVICE_KEY}
 UNKNOWN = [
@@ -298,14 +299,8 @@ def test_success_and_errors_are_for_the_configured_origin(
 def debugged(
     migrated: Database, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Project]]:
-    folder = tmp_path_factory.mktemp("debugged")
-    database = Database.create(folder, migrated)
-    project = Project(database, folder, DJANGO_DEBUG="true", WEB_CONCURRENCY="1")
-    try:
+    with shared_project(migrated, tmp_path_factory, DJANGO_DEBUG="true") as project:
         yield project.serve(), project
-    finally:
-        project.stop()
-        database.drop()
 
 
 @pytest.mark.parametrize("accept", ["text/html", "text/plain", "*/*"])
