@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.environment import CREDENTIALS_KEY, ENVIRONMENT
+from tests.support.environment import (
+    CREDENTIALS_KEY,
+    ENVIRONMENT,
+    OTHER_SERVICE_KEY,
+    SERVICE_KEY,
+)
 from tests.support.project import ROOT, free_port
 
 SHOW = """
@@ -246,3 +252,64 @@ def test_no_address_of_the_api_redirects_to_https(answers: dict[str, Any]) -> No
 
 def test_hsts_speaks_for_this_name_alone(answers: dict[str, Any]) -> None:
     assert answers["HSTS"] == "max-age=31536000"
+
+
+# What `check --deploy` says
+
+
+def check_deploy(level: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    public = {"DJANGO_ALLOWED_HOSTS": "voices.example.com", "DJANGO_HTTPS": ""}
+    command = ("manage.py", "check", "--deploy", "--fail-level", level)
+    return run(*command, environment=ENVIRONMENT | public | environment)
+
+
+@pytest.mark.parametrize("proxies", ["0", "1"])
+def test_check_deploy_has_nothing_to_say(proxies: str) -> None:
+    done = check_deploy(
+        "DEBUG",
+        DJANGO_TRUSTED_PROXIES=proxies,
+        SERVICE_API_KEYS=f"{SERVICE_KEY},{OTHER_SERVICE_KEY}",
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "System check identified no issues (2 silenced).\n"
+
+
+def test_check_deploy_warns_of_weak_secrets() -> None:
+    done = check_deploy("WARNING", DJANGO_SECRET_KEY="short", SERVICE_API_KEYS="short")
+    assert done.returncode == 1
+    assert "security.W009" in done.stderr
+    assert "agencies.W001" in done.stderr
+
+
+def test_passwords_are_hashed_with_argon2() -> None:
+    code = """
+from django.contrib.auth.hashers import check_password, make_password
+from agencies.models import User
+user = User()
+user.set_password("one of them")
+assert user.password.startswith("argon2$argon2id$"), user.password
+old = make_password("one of them", hasher="pbkdf2_sha256")
+assert check_password("one of them", old, preferred="default")
+"""
+    done = run("manage.py", "shell", "-v", "0", "-c", code, environment=ENVIRONMENT)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_requirements_are_pinned_by_hash(name: str) -> None:
+    text = (ROOT / name).read_text().replace("\\\n", " ")
+    lines = [
+        line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")
+    ]
+    assert len(lines) > 30
+    pinned = re.compile(
+        r"[A-Za-z0-9._-]+(\[[a-z0-9,._-]+\])?==\S+( ;.*?)?(\s+--hash=sha256:[0-9a-f]{64})+"
+    )
+    assert [
+        line for line in lines if not pinned.fullmatch(line.partition("    #")[0].strip())
+    ] == []
+    source = (ROOT / name).with_suffix(".in").read_text()
+    for wanted in re.findall(r"^([A-Za-z][A-Za-z0-9._-]*)", source, re.MULTILINE):
+        assert re.search(rf"^{re.escape(wanted)}(\[.*\])?==", text, re.IGNORECASE | re.MULTILINE), (
+            wanted
+        )
