@@ -22,6 +22,7 @@ import jwt
 import pytest
 import requests
 from cryptography.fernet import Fernet
+from django.apps import apps
 
 from sandbox.catalogue import make_voices
 from tests.support.jwks import claims
@@ -364,24 +365,19 @@ class Drive:
 
     def collect(self) -> None:
         """Put all tables' columns among the outputs, logs and all other files."""
-        columns = (
-            "SELECT table_name, column_name FROM information_schema.columns"
-            " WHERE table_schema = 'public'"
-            if self.database.is_postgresql
-            else "SELECT t.name, c.name FROM sqlite_master t, pragma_table_info(t.name) c"
-            " WHERE t.type = 'table'"
-        )
         sessions = {name for name in self.markers.cores if name.startswith("session ")}
         allowed = {
             "agencies.ultravox_api_key": set[str](),
             "ultravox_voices.definition": DEFINITIONS,
             "django_session.session_key": sessions,
         }
-        for table, column in self.database.rows(columns):
-            rows = self.database.rows(f'SELECT "{column}" FROM "{table}"')
-            text = "\n".join(json.dumps(row[0], default=str) for row in rows)
-            may_hold = allowed.pop(f"{table}.{column}", set())
-            self.outputs.append(Output(f"{table}.{column}", text.encode(), may_hold))
+        for model in apps.get_models(include_auto_created=True):
+            table = model._meta.db_table
+            for column in [field.column for field in model._meta.concrete_fields]:
+                rows = self.database.rows(f'SELECT "{column}" FROM "{table}"')
+                text = "\n".join(json.dumps(row[0], default=str) for row in rows)
+                may_hold = allowed.pop(f"{table}.{column}", set())
+                self.outputs.append(Output(f"{table}.{column}", text.encode(), may_hold))
         assert allowed == {}
         for file in self.project.folder.rglob("*"):
             if file.is_file() and not file.name.startswith("db.sqlite3"):
