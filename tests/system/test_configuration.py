@@ -130,15 +130,6 @@ def test_a_malformed_value_is_named_in_one_line() -> None:
     assert (done.returncode, done.stderr.strip()) == (1, f"manage.py: {shown[0]}")
 
 
-def test_the_keys_of_credentials_are_checked_at_the_start() -> None:
-    done = run("manage.py", "check", environment=ENVIRONMENT | {"CREDENTIALS_KEYS": "not-a-key"})
-    assert done.returncode == 1
-    assert "CREDENTIALS_KEYS" in done.stderr
-    assert "Fernet.generate_key()" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "not-a-key" not in done.stderr
-
-
 # What is written loosely
 
 
