@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 PORT ?= 8000
+RUN := python
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -11,7 +12,7 @@ run: $(VENV)/run
 	@PORT=$(PORT) $(BIN)/python scripts/run.py
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest -n 4 --dist worksteal $(TESTS)
+	$(BIN)/$(RUN) -m pytest -n 4 --dist worksteal $(TESTS)
 
 docs: $(VENV)/dev
 	$(BIN)/python -m pytest -n 4 --dist worksteal -q -m reliability --reliability docs/reliability.md
@@ -33,7 +34,7 @@ lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes benchmarks/requirements.in -o benchmarks/requirements.txt
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venvs .pytest_cache .mypy_cache .ruff_cache
 
 # Installed again when what is pinned has changed.
 $(VENV)/run: requirements.txt
