@@ -207,7 +207,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Voices sync",
     "DESCRIPTION": "Mirrors the voices of the Ultravox API into a table that all agencies share.",
-    "VERSION": "1",
+    "VERSION": "0.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_REQUEST": True,  # what is sent may not be empty
     "SERVE_AUTHENTICATION": [],

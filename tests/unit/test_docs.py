@@ -2,9 +2,11 @@
 
 import re
 import runpy
+import tomllib
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from tests.support.environment import ENVIRONMENT
 from tests.support.project import ROOT
@@ -35,20 +37,25 @@ def test_env_example_s_defaults_are_those_of_the_settings(monkeypatch: pytest.Mo
     for name, _ in EXAMPLE:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DJANGO_SECRET_KEY", "required")
-    defaults = settings()
+    defaults = read_settings()
     for name, value in EXAMPLE:
         if value:
             monkeypatch.setenv(name, value)
-    assert settings() == defaults
+    assert read_settings() == defaults
 
 
-def settings() -> dict[str, Any]:
+def read_settings() -> dict[str, Any]:
     """Return all settings under the environment of now, without what a database URL leaves empty."""
     read = runpy.run_path(str(ROOT / "voiceproject/settings.py"))
     del read["SQLITE"], read["LOCMEM"]  # changed in place where they serve as defaults
     for name in ("DATABASES", "CACHES"):
         read[name] = {key: value for key, value in read[name]["default"].items() if value}
     return {name: value for name, value in read.items() if name.isupper()}
+
+
+def test_api_has_the_version_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert settings.SPECTACULAR_SETTINGS["VERSION"] == project["version"]
 
 
 def test_readme_names_files_and_targets_that_exist() -> None:
