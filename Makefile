@@ -1,4 +1,4 @@
-# `make run` sets up, syncs and serves; `make test` sets up and tests. Both need Python 3.11 and git.
+# `make run` sets up, syncs and serves; `make test` sets up and tests. Both need Python 3.11 or newer, and git.
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -36,7 +36,7 @@ lock:
 clean:
 	rm -rf $(VENV) .venvs .pytest_cache .mypy_cache .ruff_cache
 
-# Installed again when what is pinned has changed.
+# Reinstalled when the pinned versions change.
 $(VENV)/run: requirements.txt
 	@scripts/venv $(PYTHON) $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
