@@ -1,6 +1,8 @@
-"""The web server: `gunicorn --config gunicorn.conf.py`. Options on the command line win."""
+"""The web server, behind nginx: `gunicorn --config gunicorn.conf.py`. Options on the command line win."""
 
+import logging
 import os
+import re
 
 from voiceproject import settings
 
@@ -8,13 +10,31 @@ wsgi_app = "voiceproject.wsgi"
 bind = f"127.0.0.1:{os.environ.get('PORT', '8000')}"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 # A request that syncs, or waits for a sync under way, holds a thread until its deadline.
-worker_class = "voiceproject.server.Worker"
+worker_class = "gthread"
 threads = 32
 timeout = 60
-# A token may be longer than gunicorn's 8,190 bytes; the worker limits all headers together.
-limit_request_field_size = 64 * 1024
-# Django reads X-Forwarded-Proto, where DJANGO_TRUSTED_PROXIES says so; nobody sets SCRIPT_NAME.
-forwarded_allow_ips = ""
+keepalive = 75  # longer than nginx keeps a connection: it never sends on one that is being closed
 # On SIGTERM, syncs under way end before the workers do.
 graceful_timeout = int(settings.ULTRAVOX_DEADLINE) + 30
+# nginx limits all headers together, and refuses in JSON. What it lets pass is not refused here, in HTML.
+limit_request_line = 0
+limit_request_fields = 32768
+limit_request_field_size = 66 * 1024
+# Django reads X-Forwarded-Proto, where DJANGO_TRUSTED_PROXIES says so; nobody sets SCRIPT_NAME.
+forwarded_allow_ips = ""
 control_socket_disable = True
+
+
+QUOTING = re.compile(
+    r"Invalid request from ip=\S*(?=: )|Error handling request|Ignored premature client disconnection"
+)
+
+
+def leave_out_quotes(record: logging.LogRecord) -> bool:
+    """Keep headers and queries, which may be credentials, out of the error log."""
+    if quoting := QUOTING.match(str(record.msg)):
+        record.msg, record.args = quoting[0], ()
+    return True
+
+
+logging.getLogger("gunicorn.error").filters = [leave_out_quotes]

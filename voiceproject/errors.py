@@ -53,6 +53,10 @@ ERRORS = {
         500, "Something went wrong on our side; nothing was changed. Try again later."
     ),
     "database_unavailable": Answer(500, "The database could not be reached; try again later."),
+    # Of nginx alone: deploy/nginx.conf
+    "address_too_long": Answer(414, "The request's address is too long."),
+    "header_too_large": Answer(431, "The request's headers are too large."),
+    "unavailable": Answer(503, "The service does not answer at the moment. Try again later."),
 }
 
 

@@ -1,11 +1,29 @@
 """The WSGI entry point: `gunicorn voiceproject.wsgi`."""
 
+import contextlib
 import os
+from collections.abc import Iterable
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voiceproject.settings")
-application = get_wsgi_application()
+
+django = get_wsgi_application()
+
+
+def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Read what no view did of a body before the answer is sent.
+
+    gunicorn closes the connection after an unread body of over 64 kB, and nginx, still sending it, then
+    fails instead of handing on the answer.
+    """
+    answer = django(environ, start_response)
+    with contextlib.suppress(OSError):  # the client has gone
+        while environ["wsgi.input"].read(64 * 1024):
+            pass
+    return answer
+
 
 # The admin's "run selected tasks" sends through the current Celery application.
 import voiceproject.celery  # noqa: E402, F401

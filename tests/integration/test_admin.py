@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from html import unescape
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -117,12 +116,6 @@ def test_voices_are_searched(browser: Client) -> None:
         assert listed(browser, f"q={words}") == set(), words
 
 
-@pytest.mark.parametrize("query", ["q=%00", "q='", "q=%22", "p=99", "o=99", "e=1", "all="])
-def test_odd_addresses_do_no_harm(browser: Client, query: str) -> None:
-    make_voice()
-    assert browser.get(f"{VOICES}?{query}").status_code in (200, 302)
-
-
 @pytest.mark.parametrize("field", ["provider", "primary_language", "ownership", "billing_style"])
 def test_voices_are_filtered(browser: Client, field: str) -> None:
     make_voice("one", **{field: "First one"})
@@ -147,13 +140,11 @@ def test_the_list_is_opened_as_fast_with_10_000_voices(
     browser: Client, django_assert_max_num_queries: Any
 ) -> None:
     def fill(begin: int, end: int) -> None:
-        now = timezone.now()
         Voice.objects.bulk_create(
             Voice(
                 id=f"voice-{number:05}", name=f"Voice {number}", provider=f"Provider {number % 8}",
-                primary_language=f"l{number % 40}", language_label=f"Language {number % 40}",
-                ownership=("public", "private")[number % 2], billing_style=f"style {number % 2}",
-                definition={"elevenLabs": {"voiceId": str(number)}}, last_synced_at=now,
+                primary_language=f"l{number % 40}", ownership=("public", "private")[number % 2],
+                definition={"elevenLabs": {"voiceId": number}}, last_synced_at=timezone.now(),
             )
             for number in range(begin, end)
         )  # fmt: skip
@@ -403,12 +394,9 @@ def test_any_staff_user_may_look_and_sync(
     assert AGENCIES not in html
 
 
-@pytest.mark.parametrize("method", ["get", "head", "put", "delete", "patch"])
-def test_sync_now_is_only_posted(
-    browser: Client, agency: Agency, ultravox: Ultravox, method: str
-) -> None:
-    """Whoever comes here otherwise, as after a login in between, is led back to the list."""
-    assert getattr(browser, method)(SYNC).url == VOICES
+def test_sync_now_is_only_posted(browser: Client, agency: Agency, ultravox: Ultravox) -> None:
+    for method in ("GET", "HEAD", "PUT", "DELETE", "PATCH"):
+        assert browser.generic(method, SYNC)["Location"] == VOICES  # as after a login in between
     assert ultravox.requests == []
 
 
@@ -426,25 +414,12 @@ def test_sync_now_is_for_staff(user: User, ultravox: Ultravox, who: str) -> None
 # All pages
 
 
-class _Inline(HTMLParser):
-    """Collect what the content security policy forbids."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.found: list[str] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        names = dict(attrs)
-        is_data = (names.get("type") or "").endswith("json")
-        if (tag == "script" and "src" not in names and not is_data) or tag == "style":
-            self.found.append(f"<{tag}>")
-        for name, value in attrs:
-            address = (value or "").strip().lower()
-            if name == "style" or name.startswith("on") or address.startswith("javascript:"):
-                self.found.append(f"{tag} {name}={value}")
-            if name in ("src", "action") and address.startswith(("http:", "https:", "//")):
-                self.found.append(f"{tag} {name}={value}")
+# What the content security policy forbids
+INLINE = re.compile(
+    r'<style|<script(?![^>]*\s(src=|type="[^"]*json"))|<\w[^>]*\s(style|on\w+)='
+    r'|\s(src|action)="(https?:)?//|="\s*javascript:',
+    re.IGNORECASE,
+)
 
 
 def test_all_pages_open_and_keep_the_policy(browser: Client, user: User) -> None:
@@ -467,13 +442,13 @@ def test_all_pages_open_and_keep_the_policy(browser: Client, user: User) -> None
         policy = response["Content-Security-Policy"]
         assert "default-src 'self'" in policy
         assert "unsafe" not in policy
-        assert _Inline(response.content.decode()).found == [], page
+        assert not INLINE.search(response.content.decode()), page
 
 
 def test_the_login_page_keeps_the_policy_and_logs_in(client: Client, staff: User) -> None:
     response = client.get("/admin/", follow=True)
     assert response.redirect_chain[-1][0].startswith("/admin/login/")
-    assert _Inline(response.content.decode()).found == []
+    assert not INLINE.search(response.content.decode())
     data = {"username": "STAFF@Example.com", "password": PASSWORD, "next": VOICES}
     assert client.post(reverse("admin:login"), data)["Location"] == VOICES
 
@@ -489,3 +464,37 @@ def test_the_interval_is_changed_in_the_admin(browser: Client) -> None:
     disable = {"action": "disable_tasks", "_selected_action": str(task.pk)}
     assert browser.post(f"{BEAT}/periodictask/", disable).status_code == 302
     assert PeriodicTask.objects.get().enabled is False
+
+
+# What staff may send
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "voices/voice/_00/change/", "voices/voice/%00/history/", "voices/voice/?q=%00",
+        "voices/voice/?provider__exact=%00", "voices/voice/?name__icontains=%00",
+        "voices/voice/?name__regex=[",
+        "voices/voice/?last_synced_at__year=999999999999",
+        "voices/voice/?p=99999999999999999999", "voices/voice/?p=x",
+        "voices/voice/?o=9.9.-9.x", "voices/voice/?last_synced_at__gte=x",
+        "voices/syncrun/?pages=" + "9" * 30,
+        "voices/syncrun/?error_message__contains=%00", "voices/syncrun/?agency__id__exact=x",
+        "voices/syncrun/?started_at__year=99999&started_at__month=13&started_at__day=40",
+        "voices/syncrun/99999999999999999999999/change/", "voices/syncrun/x/change/",
+        "agencies/agency/x/change/", "agencies/agency/_00/delete/", "agencies/user/x/password/",
+        "agencies/user/?agency__isnull=maybe", "agencies/user/?agency__id__exact=%00",
+        "agencies/user/?_popup=1&_to_field=password", "autocomplete/",
+        "autocomplete/?app_label=agencies&model_name=user&field_name=agency&term=%00",
+        "autocomplete/?app_label=%00&model_name=x&field_name=y", "r/1/1/", "r/7/%00/", "jsi18n/?x=%ff",
+        "axes/accessattempt/?username=%00", "django_celery_beat/periodictask/_00/change/",
+        "django_celery_beat/periodictask/99999999999999999999/change/",
+        "login/?next=//elsewhere.example", "password_change/?%00", "%00", "voices/%ff/",
+    ],
+)  # fmt: skip
+def test_no_address_of_the_admin_breaks_it(client: Client, staff: User, address: str) -> None:
+    client.raise_request_exception = False
+    client.force_login(staff)
+    answer = client.get(f"/admin/{address}")
+    assert answer.status_code < 500
+    assert "elsewhere" not in answer.headers.get("Location", "")

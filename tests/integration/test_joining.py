@@ -263,6 +263,7 @@ class TestInOneProcess:
         run = self.under_way(agency)
         joined = self.in_thread(lambda: sync_voices(trigger="service"))
         wait_for(lambda: SyncRun.objects.filter(agency=revoked, status="failed").exists())
+        wait_for(self.waits)
         self.end(run, status, synced=9, error_code="ultravox_error", error_message="It is away.")
         if status == "succeeded":
             assert joined.result().pk == run.pk

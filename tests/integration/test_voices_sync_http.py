@@ -29,6 +29,7 @@ from tests.support.answers import (
 from tests.support.environment import OTHER_SERVICE_KEY, SERVICE_KEY
 from tests.support.project import Database, Project
 from tests.support.seeding import add_agency
+from tests.support.shared import shared_project
 from tests.ultravox import API_KEY, Ultravox
 from voices.models import SyncRun, Voice
 from voices.records import MAX_DEPTH
@@ -495,18 +496,11 @@ def test_the_run_of_no_key_has_no_agency(client: Client, db: None) -> None:
 def served(
     migrated: Database, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Project, str, Ultravox]]:
-    folder = tmp_path_factory.mktemp("served")
     with Ultravox(count=3) as ultravox:
-        database = Database.create(folder, migrated)
-        project = Project(
-            database, folder, ULTRAVOX_API_URL=f"{ultravox.url}/", WEB_CONCURRENCY="1"
-        )
-        add_agency(project)
-        try:
+        url = f"{ultravox.url}/"
+        with shared_project(migrated, tmp_path_factory, ULTRAVOX_API_URL=url) as project:
+            add_agency(project)
             yield project, project.serve(), ultravox
-        finally:
-            project.stop()
-            database.drop()
 
 
 Served = tuple[Project, str, Ultravox]

@@ -4,12 +4,10 @@ import json
 from typing import Any
 
 from django.db import connection
-from django.utils.html import escape
 
 from agencies.models import Agency
 from tests.support.environment import CREDENTIALS_KEY, ENVIRONMENT, OTHER_SERVICE_KEY, SERVICE_KEY
 from tests.ultravox import API_KEY
-from voiceproject.errors import ERRORS
 
 ADDRESSES = ("/functions/v1/voices-sync", "/api/voices/sync/")
 BOTH_SPELLINGS = tuple(
@@ -57,16 +55,6 @@ def assert_error(response: Any, status: int, code: str, *secrets: str) -> None:
         assert "Allow" in response.headers
     if status == 429:
         assert int(response.headers["Retry-After"]) >= 1
-
-
-def assert_page_error(response: Any, status: int, code: str, *secrets: str) -> None:
-    """Check the error of an address for people: a page with the table's sentence, and no more."""
-    text = response.content.decode()
-    assert response.status_code == status, text
-    assert response.headers["Content-Type"].startswith("text/html")
-    assert escape(ERRORS[code].message) in text
-    for shown in (*SECRETS, *INSIDES, *secrets):
-        assert shown == "<" or shown not in text, shown
 
 
 def in_confidence(exchange: Any) -> None:

@@ -1,6 +1,7 @@
 """A whole project in processes of its own: a database, the command line, the web server, workers."""
 
 import contextlib
+import http.client
 import json
 import os
 import shutil
@@ -10,8 +11,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -257,10 +256,11 @@ class Project:
 
 
 def _answers(url: str) -> bool:
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)
     try:
-        with urllib.request.urlopen(f"{url}/nothing-here", timeout=5):
-            return True
-    except urllib.error.HTTPError:
-        return True
+        connection.request("GET", "/nothing-here")  # a redirect to HTTPS will do
+        return connection.getresponse().status > 0
     except OSError:
         return False
+    finally:
+        connection.close()

@@ -1,4 +1,4 @@
-"""The npm package @supabase/supabase-js, as `tests/supabase/package-lock.json` pins it."""
+"""The npm package @supabase/supabase-js, as `tests/support/supabase/package-lock.json` pins it."""
 
 import fcntl
 import json
@@ -14,29 +14,22 @@ INSTALLED = FOLDER / "node_modules" / ".package-lock.json"
 BROWSER_BUILD = FOLDER / "node_modules/@supabase/supabase-js/dist/umd/supabase.js"
 
 
-def install() -> Path:
-    """Install the package unless it is there, and return its folder; skips where that cannot be."""
+def install() -> None:
+    """Install the package unless it is there; skips where that cannot be."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if not node or not npm:
         pytest.skip("needs node 20 or newer and npm: one of them is missing")
-    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True)
-    if int(version.stdout.removeprefix("v").partition(".")[0]) < 20:
-        pytest.skip(f"needs node 20 or newer: this is {version.stdout.strip()}")
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
+    if int(version.removeprefix("v").partition(".")[0]) < 20:
+        pytest.skip(f"needs node 20 or newer: this is {version.strip()}")
     with LOCK.open() as lock:  # two of pytest-xdist's workers may come at once
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not _is_installed():
-            done = subprocess.run(
-                [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-                cwd=FOLDER,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+            done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False)
             if done.returncode:
                 last = (done.stderr.strip() or "no reason given").splitlines()[-1]
                 pytest.skip(f"`npm ci` could not install @supabase/supabase-js: {last}")
-    return FOLDER
 
 
 def _is_installed() -> bool:

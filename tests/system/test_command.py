@@ -1,4 +1,4 @@
-"""`manage.py sync_voices`, as an operator and a cron job run it."""
+"""`manage.py sync_voices` as a process: what operators and cron jobs see, signals, a terminal."""
 
 import fcntl
 import os
@@ -14,14 +14,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from cryptography.fernet import Fernet
 
 from tests.support.project import ROOT, Project, wait_for
 from tests.support.seeding import add_agency
-from tests.ultravox import API_KEY, Ultravox
+from tests.ultravox import Ultravox
 from voiceproject.errors import SaveFailed
 
-OTHER_KEY = "another-key-of-ultravox"
 SYNCED = "Synced 300 voices from Ultravox\n"
 
 
@@ -43,10 +41,6 @@ def table(project: Project) -> list[tuple[Any, ...]]:
     return project.database.rows("SELECT * FROM ultravox_voices ORDER BY id")
 
 
-def keys_sent(ultravox: Ultravox) -> list[str]:
-    return [request.headers["x-api-key"] for request in ultravox.listings]
-
-
 def outcome(done: subprocess.CompletedProcess[str]) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
@@ -61,145 +55,7 @@ def test_says_how_many_voices_and_nothing_else(shop: Project) -> None:
     assert last_run(shop) == ("command", "succeeded", 3, 300, 0, "")
 
 
-def test_an_empty_listing(shop: Project, ultravox: Ultravox) -> None:
-    add_agency(shop)
-    ultravox.voices = []
-    assert outcome(shop.manage("sync_voices")) == (0, "No voices found in Ultravox\n", "")
-
-
-def test_each_page_is_printed_when_asked_for(shop: Project, ultravox: Ultravox) -> None:
-    add_agency(shop)
-    ultravox.voices = ultravox.voices[:250]
-    done = shop.manage("sync_voices", "--verbosity", "2")
-    assert done.returncode == 0
-    assert done.stdout.splitlines() == [
-        "Page 1: 100 voices of 250 so far",
-        "Page 2: 200 voices of 250 so far",
-        "Page 3: 250 voices of 250 so far",
-        "Synced 250 voices from Ultravox",
-    ]
-    assert API_KEY not in done.stderr
-
-
-def test_pages_of_a_listing_without_total(shop: Project, ultravox: Ultravox) -> None:
-    add_agency(shop)
-    ultravox.fault = "body_total_missing"
-    done = shop.manage("sync_voices", "-v", "2")
-    assert done.stdout.startswith("Page 1: 100 voices so far\nPage 2: 200 voices so far\n")
-
-
-def test_skipped_records_are_reported(shop: Project, ultravox: Ultravox) -> None:
-    add_agency(shop)
-    ultravox.fault = "record_null"
-    done = shop.manage("sync_voices")
-    assert outcome(done) == (0, SYNCED, "Skipped 1 records that cannot be stored\n")
-    assert last_run(shop) == ("command", "succeeded", 3, 300, 1, "")
-
-
-# Whose key it uses
-
-
-def test_without_agency_the_next_key_is_tried(shop: Project, ultravox: Ultravox) -> None:
-    ultravox.keys = {OTHER_KEY}
-    for name, key in (("Keyless", ""), ("Revoked", "revoked"), ("Works", OTHER_KEY)):
-        add_agency(shop, name=name, key=key)
-    assert outcome(shop.manage("sync_voices")) == (0, SYNCED, "")
-    assert keys_sent(ultravox) == ["revoked", OTHER_KEY, OTHER_KEY, OTHER_KEY]
-
-
-def test_with_agency_its_key_is_used(shop: Project, ultravox: Ultravox) -> None:
-    ultravox.keys = {API_KEY, OTHER_KEY}
-    add_agency(shop)
-    second = add_agency(shop, name="Second", key=OTHER_KEY)
-    assert outcome(shop.manage("sync_voices", "--agency", second)) == (0, SYNCED, "")
-    assert keys_sent(ultravox) == [OTHER_KEY] * 3
-
-
 # What goes wrong
-
-
-def unknown_agency(project: Project, ultravox: Ultravox) -> str:
-    add_agency(project)
-    return "00000000-0000-4000-8000-000000000000"
-
-
-def malformed_agency(project: Project, ultravox: Ultravox) -> str:
-    add_agency(project)
-    return "no-such-id"
-
-
-def agency_without_key(project: Project, ultravox: Ultravox) -> str:
-    add_agency(project)
-    return add_agency(project, name="Keyless", key="")
-
-
-def agency_with_refused_key(project: Project, ultravox: Ultravox) -> str:
-    add_agency(project)
-    return add_agency(project, name="Revoked", key="revoked")
-
-
-def no_key_at_all(project: Project, ultravox: Ultravox) -> None:
-    add_agency(project, key="")
-
-
-def undecryptable_key(project: Project, ultravox: Ultravox) -> None:
-    add_agency(project)
-    project.environment["CREDENTIALS_KEYS"] = Fernet.generate_key().decode()
-
-
-def ultravox_that_refuses(project: Project, ultravox: Ultravox) -> None:
-    add_agency(project)
-    ultravox.fault = "status_400"
-
-
-def ultravox_that_breaks_off(project: Project, ultravox: Ultravox) -> None:
-    add_agency(project)
-    ultravox.fault = "second_page_404"
-
-
-def database_that_refuses(project: Project, ultravox: Ultravox) -> None:
-    add_agency(project)
-    if project.database.is_postgresql:
-        project.database.rows("ALTER TABLE ultravox_voices ADD CHECK (provider <> 'Cartesia')")
-    else:
-        project.database.rows(
-            "CREATE TRIGGER refuse BEFORE INSERT ON ultravox_voices WHEN NEW.provider = 'Cartesia'"
-            " BEGIN SELECT RAISE(ABORT, 'refused'); END"
-        )
-
-
-@pytest.mark.parametrize(
-    ("prepare", "message", "code"),
-    [
-        (unknown_agency, "There is no agency with the id", None),
-        (malformed_agency, "There is no agency with the id 'no-such-id'.", None),
-        (agency_without_key, "Your agency has no Ultravox API key", "no_api_key"),
-        (agency_with_refused_key, "Ultravox refused this API key", "ultravox_error"),
-        (no_key_at_all, "No Ultravox API key is configured", "no_api_key"),
-        (undecryptable_key, "The stored Ultravox API key could not", "credentials_unavailable"),
-        (ultravox_that_refuses, "Ultravox answered with status 400", "ultravox_error"),
-        (ultravox_that_breaks_off, "Ultravox answered with status 404", "ultravox_error"),
-        (database_that_refuses, "The database could not save the voices", "save_failed"),
-    ],
-)
-def test_an_error_is_one_line(
-    shop: Project,
-    ultravox: Ultravox,
-    prepare: Callable[[Project, Ultravox], str | None],
-    message: str,
-    code: str | None,
-) -> None:
-    agency = prepare(shop, ultravox)
-    done = shop.manage("sync_voices", *(("--agency", agency) if agency else ()))
-    assert (done.returncode, done.stdout) == (1, "")
-    [line] = done.stderr.splitlines()
-    assert line.startswith(f"CommandError: {message}")
-    assert not any(key in line for key in (API_KEY, "revoked"))
-    assert set(keys_sent(ultravox)) <= {"revoked" if agency else API_KEY}
-    assert table(shop) == []
-    if code:
-        assert last_run(shop)[:2] == ("command", "failed")
-        assert last_run(shop)[-1] == code
 
 
 @pytest.mark.parametrize("options", [(), ("--agency", "00000000-0000-4000-8000-000000000000")])

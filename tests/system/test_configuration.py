@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,28 +12,45 @@ from typing import Any
 
 import pytest
 
-from tests.support.environment import CREDENTIALS_KEY, ENVIRONMENT
+from tests.support.environment import (
+    CREDENTIALS_KEY,
+    ENVIRONMENT,
+    OTHER_SERVICE_KEY,
+    SERVICE_KEY,
+)
 from tests.support.project import ROOT, free_port
 
 SHOW = """
-import json, sys
-from voiceproject import settings
-print(json.dumps({name: getattr(settings, name) for name in sys.argv[1:]}))
+import importlib, json, os, sys
+from django.core.exceptions import ImproperlyConfigured
+names, environments = json.loads(sys.argv[1])
+kept, shown = dict(os.environ), []
+for environment in environments:
+    os.environ.clear()
+    os.environ.update(kept | environment)
+    sys.modules.pop("voiceproject.settings", None)
+    try:
+        settings = importlib.import_module("voiceproject.settings")
+        shown.append({name: getattr(settings, name) for name in names})
+    except ImproperlyConfigured as error:
+        shown.append(str(error))
+print(json.dumps(shown, default=str))
 """
-SECRET = "the-secret-key-of-these-tests-0123456789-abcdefghijklmnopqrstuvwxyz"
+SECRET = {
+    "DJANGO_SECRET_KEY": "the-secret-key-of-these-tests-0123456789-abcdefghijklmnopqrstuvwxyz"
+}
 
 
 def run(
-    *command: str, environment: dict[str, str] | None = None, folder: Path = ROOT
+    *command: str, environment: dict[str, str], folder: Path = ROOT
 ) -> subprocess.CompletedProcess[str]:
-    """Run the tests' Python under their environment, or under another one."""
-    given = ENVIRONMENT if environment is None else environment
+    """Run the tests' Python with these variables of ours and no others."""
     kept = {name: value for name, value in os.environ.items() if name not in ENVIRONMENT}
     kept.pop("DJANGO_SETTINGS_MODULE", None)
     return subprocess.run(
         [sys.executable, *command],
         cwd=folder,
-        env=kept | given,
+        env=kept | environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -41,9 +59,9 @@ def run(
     )
 
 
-def show(*names: str, folder: Path = ROOT, **environment: str) -> dict[str, Any]:
-    """Return settings of a process with these variables and no others."""
-    done = run("-c", SHOW, *names, environment=environment, folder=folder)
+def show(folder: Path, names: list[str], *environments: dict[str, str]) -> list[Any]:
+    """Return settings in each of the environments, or why there are none, from one process."""
+    done = run("-c", SHOW, json.dumps([names, environments]), environment={}, folder=folder)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -51,82 +69,69 @@ def show(*names: str, folder: Path = ROOT, **environment: str) -> dict[str, Any]
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """A project root of the test's own, for a `.env` of its own."""
-    for name in ("voiceproject", "agencies", "voices", "manage.py"):
-        source = ROOT / name
-        if source.is_dir():
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(source, tmp_path / name, ignore=ignored)
-        else:
-            shutil.copy(source, tmp_path / name)
+    for name in ("voiceproject", "agencies", "voices"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
+    shutil.copy(ROOT / "manage.py", tmp_path)
     return tmp_path
 
 
 # Starting, or refusing to
 
 
-@pytest.mark.parametrize("secret", [{}, {"DJANGO_SECRET_KEY": ""}])
-@pytest.mark.parametrize("command", ["check", "migrate", "sync_voices"])
-def test_no_start_without_the_secret_key(clone: Path, secret: dict[str, str], command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "secret"),
+    [("check", {}), ("migrate", {"DJANGO_SECRET_KEY": ""}), ("sync_voices", {})],
+)
+def test_no_start_without_the_secret_key(clone: Path, command: str, secret: dict[str, str]) -> None:
     done = run("manage.py", command, environment=secret, folder=clone)
-    assert done.returncode == 1
-    assert done.stdout == ""
-    (line,) = done.stderr.strip().splitlines()
+    assert (done.returncode, done.stdout) == (1, "")
+    [line] = done.stderr.strip().splitlines()
     assert "DJANGO_SECRET_KEY is not set" in line
     assert "DJANGO_DEBUG" in line
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("-m", "gunicorn", "--config", "gunicorn.conf.py", "--bind=127.0.0.1:{port}"),
-        ("-m", "celery", "-A", "voiceproject", "report"),
-    ],
-    ids=["gunicorn", "celery"],
-)
-def test_nothing_else_starts_without_it(command: tuple[str, ...]) -> None:
-    port = str(free_port())
+@pytest.mark.parametrize("module", ["gunicorn", "celery"])
+def test_nothing_else_starts_without_it(module: str) -> None:
+    options = {
+        "gunicorn": ["--config", "gunicorn.conf.py", f"--bind=127.0.0.1:{free_port()}"],
+        "celery": ["-A", "voiceproject", "report"],
+    }[module]
     environment = ENVIRONMENT | {"DJANGO_SECRET_KEY": ""}
-    done = run(*[part.format(port=port) for part in command], environment=environment)
+    done = run("-m", module, *options, environment=environment)
     assert done.returncode != 0
     assert "DJANGO_SECRET_KEY is not set" in done.stdout + done.stderr
 
 
-def test_a_start_without_it_for_nobody_else(clone: Path) -> None:
-    shown = show("DEBUG", "SECRET_KEY", folder=clone, DJANGO_DEBUG="true")
-    assert shown["DEBUG"] is True
-    assert shown["SECRET_KEY"]
+MALFORMED = [
+    ("DJANGO_DEBUG", "perhaps"),
+    *(("DJANGO_TRUSTED_PROXIES", value) for value in ("two", "-1")),
+    ("DJANGO_LOG_LEVEL", "loud"),
+    ("DATABASE_URL", "db.sqlite3"),
+    ("CACHE_URL", "redis"),
+    ("ULTRAVOX_TIMEOUT", "ten seconds"),
+    *(("ULTRAVOX_DEADLINE", value) for value in ("1,5", "0")),
+    ("ULTRAVOX_MAX_PAGES", "1.5"),
+    ("RATE_LIMIT_SYNC", "many"),
+    ("RATE_LIMIT_TOKEN", "0/min"),
+    ("RATE_LIMIT_FAILED", "5/fortnight"),
+    ("LOGIN_FAILURES", "many"),
+    ("LOGIN_LOCK_MINUTES", "-5"),
+]
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("DJANGO_DEBUG", "perhaps"),
-        ("DJANGO_TRUSTED_PROXIES", "two"),
-        ("DJANGO_TRUSTED_PROXIES", "-1"),
-        ("DJANGO_LOG_LEVEL", "loud"),
-        ("DATABASE_URL", "db.sqlite3"),
-        ("CACHE_URL", "redis"),
-        ("ULTRAVOX_TIMEOUT", "ten seconds"),
-        ("ULTRAVOX_DEADLINE", "1,5"),
-        ("ULTRAVOX_DEADLINE", "0"),
-        ("ULTRAVOX_MAX_PAGES", "1.5"),
-        ("RATE_LIMIT_SYNC", "many"),
-        ("RATE_LIMIT_TOKEN", "0/min"),
-        ("RATE_LIMIT_FAILED", "5/fortnight"),
-        ("LOGIN_FAILURES", "many"),
-        ("LOGIN_LOCK_MINUTES", "-5"),
-    ],
-)
-def test_a_malformed_value_is_named_in_one_line(name: str, value: str) -> None:
-    done = run("manage.py", "check", environment=ENVIRONMENT | {name: value})
-    assert done.returncode == 1
-    (line,) = done.stderr.strip().splitlines()
-    assert name in line
+def test_a_malformed_value_is_named_in_one_line() -> None:
+    shown = show(ROOT, [], *(ENVIRONMENT | {name: value} for name, value in MALFORMED))
+    for (name, value), reason in zip(MALFORMED, shown, strict=True):
+        assert isinstance(reason, str), (name, value)
+        assert name in reason
+        assert "\n" not in reason
+    done = run("manage.py", "check", environment=ENVIRONMENT | dict(MALFORMED[:1]))
+    assert (done.returncode, done.stderr.strip()) == (1, f"manage.py: {shown[0]}")
 
 
-@pytest.mark.parametrize("value", ["", "not-a-key"])
-def test_the_keys_of_credentials_are_checked_at_the_start(value: str) -> None:
-    done = run("manage.py", "check", environment=ENVIRONMENT | {"CREDENTIALS_KEYS": value})
+def test_the_keys_of_credentials_are_checked_at_the_start() -> None:
+    done = run("manage.py", "check", environment=ENVIRONMENT | {"CREDENTIALS_KEYS": "not-a-key"})
     assert done.returncode == 1
     assert "CREDENTIALS_KEYS" in done.stderr
     assert "Fernet.generate_key()" in done.stderr
@@ -137,8 +142,7 @@ def test_the_keys_of_credentials_are_checked_at_the_start(value: str) -> None:
 # What is written loosely
 
 
-LOOSE = {
-    "DJANGO_SECRET_KEY": SECRET,
+LOOSE = SECRET | {
     "DJANGO_ALLOWED_HOSTS": " voices.example.com ,localhost , ",
     "CREDENTIALS_KEYS": f" {CREDENTIALS_KEY} , {CREDENTIALS_KEY},",
     "SERVICE_API_KEYS": " one ,two,, three ",
@@ -157,37 +161,25 @@ NEAT = {
 
 
 def test_spaces_and_slashes_in_the_environment(clone: Path) -> None:
-    assert show(*NEAT, folder=clone, **LOOSE) == NEAT
+    assert show(clone, [*NEAT], LOOSE) == [NEAT]
 
 
 @pytest.mark.parametrize("quote", ["", '"', "'"])
 def test_spaces_and_slashes_in_the_file(clone: Path, quote: str) -> None:
     lines = ["# A comment", "", *(f"{name}={quote}{value}{quote}" for name, value in LOOSE.items())]
     (clone / ".env").write_text("\n".join(lines) + "\n")
-    assert show(*NEAT, folder=clone) == NEAT
+    assert show(clone, [*NEAT], {}) == [NEAT]
 
 
 def test_the_environment_wins_over_the_file(clone: Path) -> None:
-    (clone / ".env").write_text(
-        f"DJANGO_SECRET_KEY={SECRET}\nULTRAVOX_TIMEOUT=3\nDJANGO_DEBUG=on\n"
-    )
-    shown = show("ULTRAVOX_TIMEOUT", "DEBUG", folder=clone, ULTRAVOX_TIMEOUT="4.5")
-    assert shown == {"ULTRAVOX_TIMEOUT": 4.5, "DEBUG": True}
+    (clone / ".env").write_text("ULTRAVOX_TIMEOUT=3\nDJANGO_DEBUG=on\n")
+    [shown] = show(clone, ["ULTRAVOX_TIMEOUT", "DEBUG", "SECRET_KEY"], {"ULTRAVOX_TIMEOUT": "4.5"})
+    assert (shown["ULTRAVOX_TIMEOUT"], shown["DEBUG"]) == (4.5, True)
+    assert shown["SECRET_KEY"]  # DJANGO_DEBUG needs none
 
 
-@pytest.mark.parametrize(
-    "unset", [{}, dict.fromkeys(ENVIRONMENT, ""), dict.fromkeys(ENVIRONMENT, " ")]
-)
-def test_defaults(clone: Path, unset: dict[str, str]) -> None:
-    unset = {name: value for name, value in unset.items() if name != "DJANGO_SETTINGS_MODULE"}
-    shown = show(
-        "DEBUG", "ALLOWED_HOSTS", "CREDENTIALS_KEYS", "SERVICE_API_KEYS", "SUPABASE_URL",
-        "SUPABASE_JWT_SECRET", "ULTRAVOX_API_URL", "ULTRAVOX_TIMEOUT", "ULTRAVOX_DEADLINE",
-        "CORS_ALLOWED_ORIGINS", "CORS_ALLOW_ALL_ORIGINS", "HTTPS", "TRUSTED_PROXIES", "LOG_LEVEL",
-        "CELERY_BROKER_URL", "RATE_LIMIT_SYNC", "LOGIN_FAILURES",
-        folder=clone, **unset | {"DJANGO_SECRET_KEY": SECRET},
-    )  # fmt: skip
-    assert shown == {
+def test_defaults(clone: Path) -> None:
+    defaults = {
         "DEBUG": False,
         "ALLOWED_HOSTS": ["localhost", "127.0.0.1"],
         "CREDENTIALS_KEYS": [],
@@ -206,3 +198,118 @@ def test_defaults(clone: Path, unset: dict[str, str]) -> None:
         "RATE_LIMIT_SYNC": "600/min",
         "LOGIN_FAILURES": 10,
     }
+    unset = [dict.fromkeys(ENVIRONMENT, nothing) | SECRET for nothing in ("", " ")]
+    assert show(clone, [*defaults], SECRET, *unset) == [defaults] * 3
+    broker = "CELERY_BROKER_TRANSPORT_OPTIONS"
+    [shown] = show(clone, [broker], SECRET)
+    assert shown[broker]["data_folder_in"] == f"{clone}/.celery/messages"
+
+
+# A public name: HTTPS
+
+ASK = """
+import django, json
+django.setup()
+from django.test import Client
+client, answers = Client(headers={"host": "voices.example.com"}), {}
+for method, address in (
+    ("POST", "/functions/v1/voices-sync"), ("POST", "/functions/v1/voices-sync/"),
+    ("POST", "/api/voices/sync/"), ("POST", "/api/voices/sync"), ("GET", "/api/voices/sync/"),
+    ("POST", "/api/token/"), ("POST", "/api/token"), ("POST", "/api/token/refresh/"),
+    ("GET", "/api/schema/"), ("GET", "/nothing"), ("POST", "/nothing/"), ("GET", "/api/"),
+    ("GET", "/admin/"), ("GET", "/admin/login/"),
+):
+    response = client.generic(method, address)
+    answers[f"{method} {address}"] = [response.status_code, response.headers.get("Location")]
+answers["HSTS"] = client.get("/nothing", secure=True).headers.get("Strict-Transport-Security")
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture(scope="module")
+def answers() -> dict[str, Any]:
+    environment = {
+        "DJANGO_SETTINGS_MODULE": "voiceproject.settings",
+        "DJANGO_ALLOWED_HOSTS": "voices.example.com",
+        "DJANGO_HTTPS": "",
+    }
+    done = run("-W", "ignore", "-c", ASK, environment=ENVIRONMENT | environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_pages_redirect_to_https(answers: dict[str, Any]) -> None:
+    for page in ("/admin/", "/admin/login/"):
+        assert answers[f"GET {page}"] == [301, f"https://voices.example.com{page}"]
+    assert "max-age=31536000" in answers["HSTS"]
+
+
+def test_no_address_of_the_api_redirects_to_https(answers: dict[str, Any]) -> None:
+    for address, answer in answers.items():
+        if not address.startswith(("GET /admin", "HSTS")):
+            assert answer in [[status, None] for status in (200, 400, 401, 404, 405)], address
+
+
+def test_hsts_speaks_for_this_name_alone(answers: dict[str, Any]) -> None:
+    assert answers["HSTS"] == "max-age=31536000"
+
+
+# What `check --deploy` says
+
+
+def check_deploy(level: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    public = {"DJANGO_ALLOWED_HOSTS": "voices.example.com", "DJANGO_HTTPS": ""}
+    command = ("manage.py", "check", "--deploy", "--fail-level", level)
+    return run(*command, environment=ENVIRONMENT | public | environment)
+
+
+@pytest.mark.parametrize("proxies", ["0", "1"])
+def test_check_deploy_has_nothing_to_say(proxies: str) -> None:
+    done = check_deploy(
+        "DEBUG",
+        DJANGO_TRUSTED_PROXIES=proxies,
+        SERVICE_API_KEYS=f"{SERVICE_KEY},{OTHER_SERVICE_KEY}",
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "System check identified no issues (2 silenced).\n"
+
+
+def test_check_deploy_warns_of_weak_secrets() -> None:
+    done = check_deploy("WARNING", DJANGO_SECRET_KEY="short", SERVICE_API_KEYS="short")
+    assert done.returncode == 1
+    assert "security.W009" in done.stderr
+    assert "agencies.W001" in done.stderr
+
+
+def test_passwords_are_hashed_with_argon2() -> None:
+    code = """
+from django.contrib.auth.hashers import check_password, make_password
+from agencies.models import User
+user = User()
+user.set_password("one of them")
+assert user.password.startswith("argon2$argon2id$"), user.password
+old = make_password("one of them", hasher="pbkdf2_sha256")
+assert check_password("one of them", old, preferred="default")
+"""
+    done = run("manage.py", "shell", "-v", "0", "-c", code, environment=ENVIRONMENT)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_requirements_are_pinned_by_hash(name: str) -> None:
+    text = (ROOT / name).read_text().replace("\\\n", " ")
+    lines = [
+        line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")
+    ]
+    assert len(lines) > 30
+    pinned = re.compile(
+        r"[A-Za-z0-9._-]+(\[[a-z0-9,._-]+\])?==\S+( ;.*?)?(\s+--hash=sha256:[0-9a-f]{64})+"
+    )
+    assert [
+        line for line in lines if not pinned.fullmatch(line.partition("    #")[0].strip())
+    ] == []
+    source = (ROOT / name).with_suffix(".in").read_text()
+    for wanted in re.findall(r"^([A-Za-z][A-Za-z0-9._-]*)", source, re.MULTILINE):
+        assert re.search(rf"^{re.escape(wanted)}(\[.*\])?==", text, re.IGNORECASE | re.MULTILINE), (
+            wanted
+        )

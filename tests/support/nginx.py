@@ -1,0 +1,77 @@
+"""A real nginx with the project's own configuration, on free ports of this machine."""
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.support.project import ROOT, free_port, wait_for
+
+CONFIGURATION = ROOT / "deploy" / "nginx.conf"
+INSTALL = "apt-get install --no-install-recommends nginx-light openssl curl"
+CERTIFY = (
+    "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=nginx"
+    " -addext subjectAltName=IP:127.0.0.1 -keyout certificate.pem -out certificate.pem"
+)
+
+
+def find(program: str) -> str:
+    found = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")
+    return found or pytest.skip(f"{program} is missing: {INSTALL}")
+
+
+class Nginx:
+    """nginx in front of the web server at a URL; `url` and `https_url` are its own."""
+
+    def __init__(self, upstream: str, folder: Path) -> None:
+        nginx, openssl = find("nginx"), find("openssl")
+        self.folder = folder / "nginx"
+        self.folder.mkdir()
+        self.certificate = self.folder / "certificate.pem"
+        command = [openssl, *CERTIFY.split()[1:]]
+        subprocess.run(command, cwd=self.folder, capture_output=True, check=True)
+        http, https = free_port(), free_port()
+        self.url, self.https_url = f"http://127.0.0.1:{http}", f"https://127.0.0.1:{https}"
+        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        temporary = "".join(f"{kind}_temp_path {self.folder}/{kind};" for kind in kinds)
+        text = CONFIGURATION.read_text()
+        for theirs, ours in {
+            "user www-data;": "" if os.geteuid() else "user root;",
+            "/run/": f"{self.folder}/",
+            "/var/log/nginx/error.log": f"{self.folder}/error.log",
+            "/var/log/nginx/access.log": f"{self.folder}/access.log",
+            "/etc/nginx/tls/certificate.pem": str(self.certificate),
+            "/etc/nginx/tls/key.pem": str(self.certificate),
+            "http {": f"http {{ {temporary}",
+            "server 127.0.0.1:8000;": f"server {urlsplit(upstream).netloc};",
+            "listen 80 ": f"listen 127.0.0.1:{http} ",
+            "listen 443 ": f"listen 127.0.0.1:{https} ",
+        }.items():
+            assert text.count(theirs) == 1, theirs
+            text = text.replace(theirs, ours)
+        (self.folder / "nginx.conf").write_text(text)
+        start_log = str(self.folder / "start.log")  # until the configuration names another one
+        self.command = [nginx, "-p", str(self.folder), "-c", "nginx.conf", "-e", start_log]
+
+    def __enter__(self) -> "Nginx":
+        self.process = subprocess.Popen([*self.command, "-g", "daemon off;"])
+        pid = self.folder / "nginx.pid"
+        wait_for(lambda: pid.exists() or self.process.poll() is not None, what="nginx")
+        assert self.process.poll() is None, self.check()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(10)
+
+    def check(self) -> str:
+        """Return what `nginx -t` has to say."""
+        done = subprocess.run([*self.command, "-t"], capture_output=True, text=True, check=False)
+        return done.stderr
+
+    def logs(self) -> str:
+        return "".join(file.read_text() for file in sorted(self.folder.glob("*.log")))
