@@ -1,7 +1,8 @@
-# `make run` sets up, syncs and serves; `make test` sets up and tests. Both need Python 3.11 and git.
+# `make run` sets up, syncs and serves; `make test` sets up and tests. Both need Python 3.11 or newer, and git.
 
 PYTHON ?= python3
 PORT ?= 8000
+RUN := python
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -11,7 +12,7 @@ run: $(VENV)/run
 	@PORT=$(PORT) $(BIN)/python scripts/run.py
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest -n 4 --dist worksteal $(TESTS)
+	$(BIN)/$(RUN) -m pytest -n 4 --dist worksteal $(TESTS)
 
 docs: $(VENV)/dev
 	$(BIN)/python -m pytest -n 4 --dist worksteal -q -m reliability --reliability docs/reliability.md
@@ -33,9 +34,9 @@ lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes benchmarks/requirements.in -o benchmarks/requirements.txt
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venvs .pytest_cache .mypy_cache .ruff_cache
 
-# Installed again when what is pinned has changed.
+# Reinstalled when the pinned versions change.
 $(VENV)/run: requirements.txt
 	@scripts/venv $(PYTHON) $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt

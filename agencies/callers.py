@@ -28,7 +28,7 @@ class InvalidApiKey(ServiceError):
 
 @dataclass(frozen=True)
 class Service:
-    """Whoever calls with a service key; `request.user` of such a call."""
+    """A caller with a service key; `request.user` of its requests."""
 
     is_authenticated = True
 
@@ -36,8 +36,8 @@ class Service:
 class CallerAuthentication(BaseAuthentication):
     """Authenticate a user or a service.
 
-    A bearer token decides alone: supabase-js sends `apikey` along with every user's token. Raises
-    NotAuthenticated, InvalidApiKey, InvalidToken; Throttled after too many of them from one address.
+    A bearer token alone decides: supabase-js sends `apikey` along with every user's token. Raises
+    NotAuthenticated, InvalidApiKey or InvalidToken, and Throttled after too many from one address.
     """
 
     def authenticate(self, request: Request) -> tuple[User | Service, None]:

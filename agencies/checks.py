@@ -1,4 +1,4 @@
-"""Settings of keys and tokens, verified as system checks."""
+"""System checks of the settings for keys and tokens."""
 
 from typing import Any
 from urllib.parse import urlsplit

@@ -18,8 +18,8 @@ class NoApiKey(ServiceError):
 def get_agency_credentials(agency: Agency) -> str:
     """Return the agency's Ultravox API key in plain text.
 
-    Raises NoApiKey where the agency has none, and CredentialsUnavailable where the stored one cannot
-    be decrypted, or holds what no HTTP header can carry.
+    Raises NoApiKey if the agency has none, and CredentialsUnavailable if the stored one cannot be
+    decrypted, or holds characters that no HTTP header can carry.
     """
     key = (agency.ultravox_api_key or "").strip()
     if not key:
@@ -37,7 +37,7 @@ def agencies_with_key() -> QuerySet[Agency]:
 
 
 def has_key(agency: Agency) -> bool:
-    """Return whether the agency has a key stored, readable or not; a blank one is none."""
+    """Return whether the agency has a key stored, readable or not; a blank one does not count."""
     try:
         return bool(get_agency_credentials(agency))
     except NoApiKey:
@@ -47,7 +47,7 @@ def has_key(agency: Agency) -> bool:
 
 
 def key_hint(agency: Agency) -> str:
-    """Return the key's last four characters behind dots, or what is wrong with it."""
+    """Return dots and the key's last four characters, or what is wrong with it."""
     try:
         key = get_agency_credentials(agency)
     except NoApiKey:
@@ -58,11 +58,11 @@ def key_hint(agency: Agency) -> str:
 
 
 def rotate_credentials() -> list[Agency]:
-    """Encrypt every stored key anew with the first of `CREDENTIALS_KEYS`.
+    """Re-encrypt every stored key with the first of `CREDENTIALS_KEYS`.
 
-    Returns the agencies whose key none of them decrypts; they are left as they are. A key that
-    somebody changes meanwhile is not overwritten. Raises CredentialsUnavailable without usable
-    `CREDENTIALS_KEYS`.
+    Returns the agencies whose key none of them can decrypt; those keep what they have. A key that
+    somebody changes in the meantime is not overwritten. Raises CredentialsUnavailable if no
+    `CREDENTIALS_KEYS` are usable.
     """
     unreadable = []
     for agency in agencies_with_key():
@@ -70,7 +70,7 @@ def rotate_credentials() -> list[Agency]:
         try:
             decrypt(stored)
         except CredentialsUnavailable:
-            fernet()  # raises where the keys themselves are the reason
+            fernet()  # raises if the keys themselves are to blame
             unreadable.append(agency)
         else:
             rotated = Ciphertext(fernet().rotate(stored.encode()).decode())

@@ -23,7 +23,7 @@ class Ciphertext(str):
 
 
 class FixtureText(Ciphertext):
-    """A token of a fixture: `loaddata` reads and saves it as it is, so that no bad one stops it."""
+    """A token from a fixture: `loaddata` saves it as it is, so a bad one cannot make it fail."""
 
     __slots__ = ()
 
@@ -31,7 +31,7 @@ class FixtureText(Ciphertext):
 def fernet() -> MultiFernet:
     """Return the keys of `CREDENTIALS_KEYS`: the first encrypts, all decrypt.
 
-    Raises CredentialsUnavailable where they are missing or malformed; `manage.py check` says more.
+    Raises CredentialsUnavailable if they are missing or malformed; `manage.py check` says more.
     """
     try:
         return MultiFernet([Fernet(key) for key in settings.CREDENTIALS_KEYS])
@@ -52,22 +52,22 @@ def decrypt(value: str | None) -> str:
 
 
 class _DecryptedAttribute(DeferredAttribute):
-    """Decrypt when the attribute is read, so that one bad row breaks no query."""
+    """Decrypt when the attribute is read, so that one bad row cannot break a query."""
 
     def __get__(self, instance: models.Model | None, cls: type | None = None) -> Any:
         value = super().__get__(instance, cls)
         return decrypt(value) if type(value) is Ciphertext else value
 
     def __set__(self, instance: models.Model, value: Any) -> None:
-        # Without it Python would read the instance's dictionary before it asks __get__.
+        # Without this, Python would read the instance's dictionary before calling __get__.
         instance.__dict__[self.field.attname] = value
 
 
 class EncryptedTextField(models.TextField):
     """A TextField whose column holds a Fernet token; empty text stays empty.
 
-    Each encryption of a text differs, so that only `exact` with an empty text or a `Ciphertext`, and
-    `isnull`, find anything. Fixtures (`dumpdata`) carry the token, never the plain text.
+    Each encryption of a text differs, so only `isnull`, and `exact` with an empty text or a
+    `Ciphertext`, find anything. Fixtures (`dumpdata`) carry the token, never the plain text.
     """
 
     descriptor_class = _DecryptedAttribute

@@ -11,7 +11,7 @@ import requests
 
 logger = logging.getLogger(__name__)
 
-# What requests and PyJWT raise where no key set comes, or what is none.
+# What requests and PyJWT raise when nothing comes, or something that is not a key set.
 UNREADABLE = (
     requests.RequestException, jwt.PyJWTError, ValueError, TypeError, AttributeError, KeyError,
     OverflowError, RecursionError,
@@ -19,11 +19,11 @@ UNREADABLE = (
 
 
 class KeySet:
-    """Supabase's public keys, by `kid`, read when they are needed and kept.
+    """Supabase's public keys, by `kid`, fetched when needed and kept.
 
-    Keys once read go on working while the server is down. A `kid` that is not among them is looked
-    up once; strangers, who can make up as many as they like, cause `LOOKUPS` requests in `PERIOD`
-    seconds at the most. A key that the server no longer lists is dropped after `LIFETIME` seconds.
+    Keys keep working while the server is down. An unknown `kid` is looked up once; strangers, who can
+    make up any number of them, cause at most `LOOKUPS` requests in `PERIOD` seconds. A key that the
+    server no longer lists is dropped after `LIFETIME` seconds.
     """
 
     LIFETIME = 600.0
@@ -40,7 +40,7 @@ class KeySet:
         self._read_at = -self.LIFETIME
 
     def find(self, kid: Any, key_type: str) -> Any:
-        """Return the public key of that `kid`; None where there is none of that type."""
+        """Return the public key with that `kid`; None if there is none of that type."""
         if not isinstance(kid, str):
             return None
         now = time.monotonic()
@@ -80,5 +80,5 @@ class KeySet:
 
 @cache
 def key_set(url: str) -> KeySet:
-    """Return the one KeySet of that URL in this process."""
+    """Return this process's one KeySet for that URL."""
     return KeySet(url)

@@ -28,7 +28,7 @@ class Agency(models.Model):
         return self.name
 
     def refresh_from_db(self, using: Any = None, fields: Any = None, **kwargs: Any) -> None:  # type: ignore[override]
-        """Read the row anew, and the key when it is asked for: it may be one that breaks."""
+        """Reload the row, and the key only when it is read: it may not decrypt."""
         if fields is None:
             self.__dict__.pop("ultravox_api_key", None)
         super().refresh_from_db(using, fields, **kwargs)
@@ -36,7 +36,7 @@ class Agency(models.Model):
 
 class UserManager(BaseUserManager["User"]):
     def get_by_natural_key(self, username: str | None) -> "User":
-        """Find a user by e-mail address in any case, as people type it."""
+        """Find a user by e-mail address, in whatever case people type it."""
         return self.get(email__iexact=username)
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":

@@ -1,4 +1,4 @@
-"""What a caller may."""
+"""What callers may do."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ class NotAgencyUser(ServiceError):
 
 
 class Nobody(BasePermission):
-    """Refuse everybody: so does a view that forgets to say who may call."""
+    """Refuse everybody, as a view does that forgets to say who may call it."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         raise NotAuthenticated()

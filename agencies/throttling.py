@@ -1,7 +1,7 @@
 """Limits against guessing and floods. The settings `RATE_LIMIT_...` are DRF rates such as `600/min`.
 
-Counts are kept in the cache (`CACHE_URL`): in each process by default, in Redis for all of them. While
-Redis is away nothing is counted, and everything else goes on; failed logins are counted in the database.
+Counts are kept in the cache (`CACHE_URL`): per process by default, or in Redis for all of them. While
+Redis is down nothing is counted and everything else goes on; failed logins are counted in the database.
 """
 
 import logging
@@ -21,10 +21,10 @@ def client_ip(request: HttpRequest) -> str:
 
 
 def login_name(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str:
-    """Return the name that failed logins are counted under, as `get_by_natural_key` understands it.
+    """Return the name under which failed logins are counted, as `get_by_natural_key` reads it.
 
     Django's forms call it `username`, the API calls it `email`. The table of failures holds 255
-    characters, one more than an e-mail address has.
+    characters, one more than an e-mail address can have.
     """
     given = credentials or request.POST
     return str(given.get("username") or given.get("email") or "").strip().lower()[:255]

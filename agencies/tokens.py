@@ -2,7 +2,7 @@
 
 A token names its own algorithm, so each algorithm is tied to its own kind of key here: HS256 to
 `SUPABASE_JWT_SECRET`, ES256 and RS256 to an EC and an RSA key of Supabase's key set. Supabase's `anon`
-and `service_role` keys are JWTs of the same secret; the claims `aud`, `role` and `sub` keep them out.
+and `service_role` keys are signed with the same secret; the claims `aud`, `role` and `sub` keep them out.
 Source: https://supabase.com/docs/guides/auth/jwts
 """
 
@@ -22,18 +22,18 @@ from agencies.models import User
 from voiceproject.errors import ServiceError
 
 KEY_TYPES = {"ES256": "EC", "RS256": "RSA"}
-# What PyJWT and simplejwt let through of tokens made to break them, besides their own errors.
+# What malicious tokens make PyJWT and simplejwt raise, besides their own errors.
 MALFORMED = (jwt.PyJWTError, TokenError, ValueError, TypeError, OverflowError, RecursionError)
 
 
 class InvalidToken(ServiceError):
-    """Report a bearer token that is not one of an active user of ours."""
+    """Report a bearer token that belongs to no active user of ours."""
 
     code = "invalid_token"
 
 
 def user_of_token(token: str) -> User:
-    """Return the active user whom the token stands for. Raises InvalidToken."""
+    """Return the active user whom the token identifies. Raises InvalidToken."""
     try:
         own = AccessToken(token)  # type: ignore[arg-type]  # simplejwt's annotation is too narrow
     except MALFORMED:

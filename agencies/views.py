@@ -26,7 +26,7 @@ TOKEN_ERRORS = errors(
 
 
 class CredentialsSerializer(TokenObtainPairSerializer):
-    """An e-mail address and a password, whose spaces at the ends are part of it."""
+    """An e-mail address and a password, which keeps its leading and trailing spaces."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,7 +1,7 @@
 """`make run`: set up, sync and serve, on a machine with nothing but Python.
 
-Keeps what is there: `.env`, the database, its agencies and users. As long as no agency has another
-key than the sandbox's, the sandbox answers instead of Ultravox, with made-up voices.
+Keeps what is there: `.env`, the database, its agencies and users. As long as no agency has a
+key other than the sandbox's, the sandbox stands in for Ultravox, with made-up voices.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ def main() -> int:
         os.environ["ULTRAVOX_API_URL"] = settings.ULTRAVOX_API_URL
         manager.add_process("sandbox", f"{sys.executable} -m sandbox --port {sandbox_port}")
         print("Voices: made up by the sandbox. Those of Ultravox: ULTRAVOX_API_KEY=... make run")
-        with Sandbox(host=HOST, port=sandbox_port):  # it is a process of its own later on
+        with Sandbox(host=HOST, port=sandbox_port):  # later it runs in a process of its own
             _sync()
     else:
         print(f"Voices: those of {settings.ULTRAVOX_API_URL}")
@@ -105,7 +105,7 @@ def _write_env() -> None:
 def _agency_and_user(key: str) -> str:
     """Make an agency and a user if there are none; returns the new user's password, or ''.
 
-    An Ultravox key is given to the oldest agency; without any, it gets the sandbox's.
+    An Ultravox key goes to the oldest agency; if no agency has one, that gets the sandbox's.
     """
     from agencies.credentials import agencies_with_key
     from agencies.models import Agency, User
@@ -130,7 +130,7 @@ def _needs_sandbox() -> bool:
     from sandbox import API_KEY
 
     if settings.ULTRAVOX_API_URL != "https://api.ultravox.ai":
-        return False  # somebody chose
+        return False  # somebody chose it
     with contextlib.suppress(CredentialsUnavailable):
         return all(get_agency_credentials(agency) == API_KEY for agency in agencies_with_key())
     return False

@@ -17,7 +17,7 @@ app = Celery("voiceproject")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
-# The embedded broker does not make its folders.
+# The embedded broker does not create its folders.
 for name in ("data_folder_in", "control_folder"):
     if folder := settings.CELERY_BROKER_TRANSPORT_OPTIONS.get(name):
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,7 @@ def _log_retry(error: Exception, interval: float) -> None:
 @beat_init.connect
 @beat_embedded_init.connect
 def _send_until_sent(**_signal: Any) -> None:
-    """Let beat wait for a broker that is away: it would give up, and the sync wait for its next turn."""
+    """Let beat wait for a broker that is down: it would give up, leaving the sync to its next turn."""
     app.conf.task_publish_retry_policy = {
         "max_retries": None,
         "interval_start": 0,  # seconds

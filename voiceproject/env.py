@@ -1,5 +1,5 @@
-"""How the settings read the environment and `.env`. An empty variable is not set: compose files and CI
-hand on such."""
+"""How the settings read the environment and `.env`. An empty variable counts as unset: compose files
+and CI pass such on."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ env.read_env(BASE_DIR / ".env", recurse=False)
 
 
 def optional(parse: Callable[..., T], name: str, default: T, **options: Any) -> T:
-    """Read a variable by one of the parsers of `env`. Raises EnvError."""
+    """Read a variable with one of `env`'s parsers. Raises EnvError."""
     return parse(name, **options) if env.str(name, "").strip() else default
 
 

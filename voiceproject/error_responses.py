@@ -1,6 +1,6 @@
 """The one form of every error: of the API's views, of Django itself, and of login lockouts.
 
-JSON everywhere but at pages for people (PAGE_ADDRESSES), whose errors are pages.
+JSON everywhere except on pages for people (PAGE_ADDRESSES), whose errors are pages.
 """
 
 import logging
@@ -47,7 +47,7 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> Response:
 
 
 def _code_and_message(error: Exception) -> tuple[str, str | None]:
-    """Return an exception's code, and its words where the table's do not do."""
+    """Return an exception's code, and its message where the table's will not do."""
     match error:
         case ServiceError():
             return error.code, error.message
@@ -97,14 +97,14 @@ class ErrorPage(HttpResponse):
     """An error for a person."""
 
     def __init__(self, body: dict[str, Any], status: int) -> None:
-        # Without the request: a page that says the database is away does not ask it who is logged in.
+        # Without the request: a page that says the database is down must not ask it who is logged in.
         super().__init__(render_to_string("voices/error.html", body), status=status)
 
 
 def error_response(
     request: HttpRequest, code: str, message: str | None = None
 ) -> ErrorPage | JsonResponse:
-    """Answer outside of the API's views: with a page where a person asked for one, else with JSON."""
+    """Answer outside the API's views: with a page if a person asked for one, else with JSON."""
     body, status = error_body(code, message), ERRORS[code].status
     if re.match(settings.PAGE_ADDRESSES, request.path_info.lstrip("/")):
         return ErrorPage(body, status)
@@ -148,9 +148,9 @@ def locked_out(
 
 
 class OneForm:
-    """Give the one form to errors that Django and libraries answer with themselves; middleware.
+    """Middleware that gives the one form to errors that Django and libraries answer themselves.
 
-    With DJANGO_DEBUG it replaces Django's own pages, which show code, settings and forms' fields.
+    With DJANGO_DEBUG it replaces Django's own pages, which show code, settings and form fields.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -171,7 +171,7 @@ class OneForm:
         return answer
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Blame the address for what no database can look for, such as U+0000 in the admin's filters."""
+        """Answer 400 to what no database can search for, such as U+0000 in the admin's filters."""
         if request.method == "GET" and isinstance(error, django.db.DataError | OverflowError):
             return bad_request(request)
         return None

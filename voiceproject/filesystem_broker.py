@@ -1,9 +1,9 @@
-"""The embedded broker, whose messages and bindings are files: kombu's, for several processes at once.
+"""The embedded broker: kombu's, which keeps messages and bindings in files, made safe for several processes.
 
-kombu's channel opens a file first and locks it then. A process that reads in between finds it empty: that
-ends a worker, and the message, a due sync, is lost. So does a file that was left half written, by a
-crash or on a full disk. Upstream: https://github.com/celery/kombu/issues/398 and 1551. What is
-overridden is private: requirements.in binds kombu to the minor version that this was written for.
+kombu's channel opens a file before it locks it. A process that reads in between finds it empty: that ends
+a worker, and the message, a due sync, is lost. A file left half written, by a crash or a full disk, does
+the same. Upstream: https://github.com/celery/kombu/issues/398 and 1551. What is overridden is private:
+requirements.in pins kombu to the minor version that this was written for.
 """
 
 import fcntl

@@ -1,4 +1,4 @@
-"""JSON comes and goes, whatever else was asked for; DRF loads this while it imports its views."""
+"""JSON in and JSON out, whatever was asked for; DRF loads this while it imports its views."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ class AlwaysJSON(DefaultContentNegotiation):
 
 
 class JSONParser(parsers.JSONParser):
-    """Blame the caller for a body nested too deep to be read; elsewhere such an error is ours."""
+    """Answer 400 to a body nested too deep to be read; anywhere else that error is ours."""
 
     def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
         try:

@@ -1,4 +1,4 @@
-"""What the OpenAPI description at /api/schema/ says of callers and of errors, for all views alike."""
+"""What the OpenAPI description at /api/schema/ says about callers and errors, the same for all views."""
 
 from typing import Any
 

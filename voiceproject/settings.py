@@ -77,7 +77,7 @@ if not SECRET_KEY:
 INSTALLED_APPS = [
     "agencies",
     "voices",
-    "django.contrib.admin.apps.SimpleAdminConfig",  # urls.py loads the admin: commands need none
+    "django.contrib.admin.apps.SimpleAdminConfig",  # urls.py loads the admin: commands do without
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -124,12 +124,12 @@ LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
-WHITENOISE_USE_FINDERS = True  # the admin has its files without `collectstatic`
+WHITENOISE_USE_FINDERS = True  # serves the admin's files without `collectstatic`
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# The database and the cache: SQLite takes the write lock when a transaction begins, so that two of them
-# wait for each other instead of failing half way, and readers do not wait for writers. A cache in Redis
-# that does not answer holds nobody up.
+# The database and the cache: SQLite takes the write lock when a transaction begins, so that the second
+# of two waits instead of failing half way, and readers do not wait for writers. A Redis cache that does
+# not answer holds nobody up.
 
 _database = DATABASES["default"]
 _database["CONN_MAX_AGE"] = 60  # seconds
@@ -207,9 +207,9 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Voices sync",
     "DESCRIPTION": "Mirrors the voices of the Ultravox API into a table that all agencies share.",
-    "VERSION": "1",
+    "VERSION": "0.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
-    "COMPONENT_SPLIT_REQUEST": True,  # what is sent may not be empty
+    "COMPONENT_SPLIT_REQUEST": True,  # request fields may not be empty
     "SERVE_AUTHENTICATION": [],
 }
 SIMPLE_JWT = {
@@ -219,7 +219,7 @@ SIMPLE_JWT = {
     "UPDATE_LAST_LOGIN": False,
 }
 
-# Browsers of other origins: supabase-js preflights with these headers.
+# Browsers on other origins: supabase-js preflights with these headers.
 
 CORS_ALLOW_ALL_ORIGINS = "*" in _origins
 CORS_ALLOWED_ORIGINS = [origin for origin in _origins if origin != "*"]
@@ -245,7 +245,7 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {}
-BACKGROUND_DEADLINE = 10 * ULTRAVOX_DEADLINE  # seconds: of a sync that no request waits for
+BACKGROUND_DEADLINE = 10 * ULTRAVOX_DEADLINE  # seconds, for a sync that no request waits for
 match CELERY_BROKER_URL.split("://"):
     case ["filesystem", _folder]:
         BROKER_FOLDER = BASE_DIR / (_folder.rstrip("/") or ".celery")
@@ -256,9 +256,9 @@ match CELERY_BROKER_URL.split("://"):
             "control_folder": str(BROKER_FOLDER / "control"),
         }
     case ["redis" | "rediss", *_]:
-        # A message that no worker acknowledged in this time, of the longest sync and its write, is
-        # given to another one; should its sync live after all, the other waits for that and is done.
-        # Such messages are looked for every 5 seconds, by default every 100.
+        # A message that no worker has acknowledged in this time, that of the longest sync and its
+        # write, goes to another worker, which waits for the first sync if that is alive after all.
+        # Workers look for such messages every 5 seconds; the default is 100.
         CELERY_BROKER_TRANSPORT_OPTIONS = {
             "visibility_timeout": BACKGROUND_DEADLINE + 15,
             "unacked_restore_interval": 5,
@@ -270,7 +270,8 @@ match CELERY_BROKER_URL.split("://"):
 
 # Security headers, cookies, the content security policy
 
-# Pages for people redirect to HTTPS, and their errors are pages. Nothing else does: that loses a POST.
+# Pages for people redirect to HTTPS, and show errors as pages. Other addresses never redirect: that loses
+# a POST.
 PAGE_ADDRESSES = r"admin(?:/|\Z)|\Z"
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [rf"^(?!{PAGE_ADDRESSES})"]
@@ -284,7 +285,7 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 if TRUSTED_PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-# Other names of the domain, and browsers' own lists, are the operator's to decide.
+# Subdomains and browsers' preload lists are for the operator to decide.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 if not HTTPS:
     # A site that only answers to the names of this machine has no TLS to enforce.
@@ -300,7 +301,7 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-# Logs: one line an event, to standard error
+# Logs: one line per event, to standard error
 
 LOGGING = {
     "version": 1,

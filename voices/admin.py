@@ -17,7 +17,7 @@ from voices.sync import sync_voices
 
 
 class _ReadOnlyAdmin(admin.ModelAdmin):
-    """Let all staff look, and nobody write: syncs write."""
+    """Let all staff view rows, and nobody change them: only syncs do."""
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return True  # admin.site lets only active staff in
@@ -56,7 +56,7 @@ class VoiceAdmin(_ReadOnlyAdmin):
         css = {"all": ["voices/admin.css"]}
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Refuse filters in the address by which a definition's secrets could be guessed."""
+        """Refuse URL filters that would let somebody guess a definition's secrets."""
         return not lookup.startswith("definition") and super().lookup_allowed(
             lookup, value, request
         )
@@ -71,7 +71,7 @@ class VoiceAdmin(_ReadOnlyAdmin):
         return [sync, *super().get_urls()]
 
     def sync_now(self, request: HttpRequest) -> HttpResponse:
-        """Sync with any agency's key, and say how it went above the list."""
+        """Sync with any agency's key, and report the outcome above the list."""
         if request.method != "POST":
             return redirect("admin:voices_voice_changelist")
         try:

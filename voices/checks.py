@@ -1,4 +1,4 @@
-"""Settings of the sync, verified as system checks."""
+"""System checks of the sync's settings."""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,7 +28,7 @@ def check_ultravox(**kwargs: Any) -> list[CheckMessage]:
 
 @register
 def check_broker(**kwargs: Any) -> list[CheckMessage]:
-    from kombu.transport import TRANSPORT_ALIASES  # of no use to the commands that skip checks
+    from kombu.transport import TRANSPORT_ALIASES  # commands that skip checks do without it
 
     if settings.CELERY_BROKER_URL.partition("://")[0] in TRANSPORT_ALIASES:
         return []

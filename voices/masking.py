@@ -1,11 +1,11 @@
-"""Hide the secrets of a voice's `definition` from whoever looks at it."""
+"""Hide the secrets in a voice's `definition` from anyone who views it."""
 
 import re
 from typing import Any
 
 MASK = "••••••"
-# The fields of a generic voice that describe its audio, and what they look like; all others may carry an
-# agency's secrets. Source: `ultravox.v1.GenericVoice` of Ultravox's OpenAPI description.
+# The fields of a generic voice that describe its audio, and what their values look like; any other may
+# hold an agency's secrets. Source: `ultravox.v1.GenericVoice` of Ultravox's OpenAPI description.
 NUMBER = re.compile(r"[0-9.]{1,10}")
 PLAIN = {
     "responseSampleRate": NUMBER,
@@ -16,14 +16,14 @@ PLAIN = {
     "jsonAudioFieldPath": re.compile(r"[A-Za-z_]\w{0,30}([.\[][A-Za-z0-9_]{1,30}\]?){0,9}"),
     "jsonByteEncoding": re.compile(r"JSON_BYTE_ENCODING_[A-Z0-9]{1,20}"),
 }
-# In JSON text within a definition, such as what is nested too deep (`voices/records.py`): the name, whose
-# letters may be escaped, once for each text within a text.
+# A definition may hold JSON as text, such as what was nested too deep (`voices/records.py`). In it, the
+# name's letters may be escaped, once for each level of text within text.
 ESCAPED = re.compile(r"\\+u([0-9a-f]{4})", re.IGNORECASE)
 NAMES_GENERIC = re.compile(r"generic(\s|\\+[bfnrt])*\\*[\"']", re.IGNORECASE)
 
 
 def masked(definition: Any) -> Any:
-    """Return a copy of the definition with everything masked that may be secret."""
+    """Return a copy of the definition with everything that may be secret masked."""
     match definition:
         case dict():
             return {

@@ -85,7 +85,7 @@ class SyncRun(models.Model):
         return self.status == self.Status.RUNNING
 
     def while_open(self) -> models.QuerySet["SyncRun"]:
-        """Return this row for as long as it is open: a run taken for dead changes nothing any more."""
+        """Return this row while it is open: a run that was given up for dead can change nothing."""
         return SyncRun.objects.filter(pk=self.pk, status=self.Status.RUNNING)
 
     @property

@@ -1,13 +1,13 @@
-"""One record of Ultravox's listing becomes a row. Pure: no database, no settings.
+"""Turn a record of Ultravox's listing into a row. Pure: no database, no settings.
 
-A record is stored as it was sent, but for what no database, or only one of ours, can hold. Then,
-on all of them alike:
+A record is stored as it was sent, except for what only one of our databases, or neither, can hold.
+That changes in the same way on both:
 
 - U+0000 and lone surrogates become U+FFFD, in texts, in `definition` and in its keys;
-- a text field of another type becomes its JSON text, a missing `name` the empty text;
-- in `definition`, NaN and the infinities become null, a whole number of 1e16 and more that was
-  written as a float is written out in digits (PostgreSQL does so), an integer of over
-  `MAX_DIGITS` digits and what is nested deeper than `MAX_DEPTH` becomes its JSON text.
+- a text field of another type becomes its JSON text, and a missing `name` an empty string;
+- in `definition`, NaN and the infinities become null; a whole number of 1e16 or more that was
+  sent as a float is written out in digits, as PostgreSQL does; an integer of more than
+  `MAX_DIGITS` digits, or anything nested deeper than `MAX_DEPTH`, becomes its JSON text.
 """
 
 import json
@@ -19,9 +19,7 @@ from typing import Any
 
 import orjson
 
-MAX_ID_BYTES = (
-    1000  # in UTF-8, with room in an index of PostgreSQL, which takes 2,704 bytes of a key
-)
+MAX_ID_BYTES = 1000  # in UTF-8; PostgreSQL's indexes take keys of up to 2,704 bytes
 MAX_DEPTH = 100  # levels of `definition`; SQLite's JSON stops at 1,000
 MAX_DIGITS = 1000  # of an integer; Python converts no more than 4,300
 
@@ -41,7 +39,7 @@ COLUMNS = {
     "definition": "definition",
 }
 FIELDS = tuple(COLUMNS.values())[:-1]
-REPEATED = 4  # from this column on, many voices have the same text: kept once in memory
+REPEATED = 4  # from this column on many voices share a text, which is kept in memory once
 
 Row = tuple[str | None, ...]
 
@@ -61,13 +59,16 @@ def to_row(record: Any) -> Row:
 
 
 def _plain_row(record: dict[str, Any]) -> Row | None:
-    """Return the row of a record that is stored as it was sent, as most are; None of any other."""
+    """Return the row of a record that can be stored as sent, as most can; None for any other."""
     texts = tuple(map(record.get, FIELDS))
     voice_id, name, definition = texts[0], texts[1], record.get("definition")
     try:
         joined = "".join([text for text in texts if text is not None]).encode()
         dumped = orjson.dumps(definition)
-    except (TypeError, UnicodeEncodeError):  # another type, a surrogate, a long number, nested deep
+    except (
+        TypeError,
+        UnicodeEncodeError,
+    ):  # another type, a surrogate, a long number, deep nesting
         return None
     if (
         not voice_id
@@ -146,9 +147,9 @@ def _storable(value: Any, depth: int = 0) -> Any:
 
 
 def _json_text(value: Any) -> str:
-    """Return the JSON text of a value however deep: json.dumps recurses, on a stack that is used already."""
+    """Return a value's JSON text, however deep: json.dumps would recurse, on a stack already in use."""
     parts: list[str] = []
-    left: list[Any] = [value]  # to be written, the next one last
+    left: list[Any] = [value]  # still to write, the next one last
     while left:
         match left.pop():
             case _Written() as text:
@@ -169,7 +170,7 @@ def _json_text(value: Any) -> str:
 
 
 class _Written(str):
-    """What is JSON text already."""
+    """Text that is JSON already."""
 
     __slots__ = ()
 

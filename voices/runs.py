@@ -1,11 +1,11 @@
 """The history of syncs, and their lock: one open run for each agency's key.
 
-The partial unique constraint on open runs makes opening one the lock, on both databases and across
-machines; nothing else is held while Ultravox is waited for. A run's process shows that it lives by
-`heartbeat_at`, in the database's own time, since machines' clocks differ. A run without a heartbeat
-for LEASE seconds is dead: whoever comes next marks it abandoned and goes ahead. Its process, should
-it live after all, cannot write any more: `store.save` finds the run closed. A run whose row is locked
-by that transaction is alive, however long it takes; on SQLite that is whoever locks the database.
+A partial unique constraint on open runs makes opening one the lock, on both databases and across
+machines; nothing else is held during the wait for Ultravox. A run's process shows that it is alive
+through `heartbeat_at`, in the database's time, since machines' clocks differ. A run without a heartbeat
+for LEASE seconds is dead: the next sync marks it abandoned and goes ahead. If its process is alive
+after all, it can no longer write: `store.save` finds the run closed. A run whose row is locked by that
+transaction is alive, however long it takes; on SQLite, any lock on the database counts.
 """
 
 import logging
@@ -31,13 +31,13 @@ from voices.ultravox import KeyRejected, UltravoxError
 logger = logging.getLogger(__name__)
 
 LEASE = 10.0  # seconds without a heartbeat after which a run is dead
-HEARTBEAT = 2.0  # seconds between two heartbeats
-POLL = (0.05, 0.5)  # seconds between two looks at a run that is waited for: at first, at most
+HEARTBEAT = 2.0  # seconds between heartbeats
+POLL = (0.05, 0.5)  # seconds between checks of a run that is waited for: at first, at most
 INTERRUPTED = "interrupted"
 
 RUNNING, SUCCEEDED = SyncRun.Status.RUNNING, SyncRun.Status.SUCCEEDED
 FAILED, ABANDONED = SyncRun.Status.FAILED, SyncRun.Status.ABANDONED
-KEY_ERRORS = (NoApiKey, CredentialsUnavailable, KeyRejected)  # another agency's key may serve
+KEY_ERRORS = (NoApiKey, CredentialsUnavailable, KeyRejected)  # another agency's key may work
 ERRORS = {
     error.code: error for error in (NoApiKey, CredentialsUnavailable, SaveFailed, UltravoxError)
 }
@@ -50,8 +50,8 @@ def open_or_join(
     """Open a run on the agency's key, or wait for the one under way and join it.
 
     Yields the opened run, which is closed as failed if the block raises, or the joined one, which has
-    succeeded. Raises what the joined one ended with; UltravoxError where it is still under way at the
-    deadline, on the monotonic clock; django.db.Error.
+    succeeded. Raises the error that the joined one ended with, UltravoxError if it is still under way
+    at the deadline (on the monotonic clock), and django.db.Error.
     """
     run = _opened(agency, trigger=trigger, user=user, deadline=deadline)
     if not run.is_open:
@@ -67,7 +67,7 @@ def open_or_join(
 
 
 def heart(run: SyncRun) -> Callable[[], None]:
-    """Return a function that beats for the run as often as HEARTBEAT says, however often it is called."""
+    """Return a function to call at any rate: it sends a heartbeat every HEARTBEAT seconds."""
     next_beat = time.monotonic() + HEARTBEAT
 
     def beat() -> None:
@@ -80,17 +80,17 @@ def heart(run: SyncRun) -> Callable[[], None]:
 
 
 def is_dead() -> Case:
-    """Return the expression that is true for open runs that showed no life for LEASE seconds."""
+    """Return an expression that is true for open runs without a heartbeat for LEASE seconds."""
     lease_began = ExpressionWrapper(Now() - timedelta(seconds=LEASE), output_field=DateTimeField())
     return Case(When(status=RUNNING, heartbeat_at__lt=lease_began, then=True), default=False)
 
 
 def _opened(agency: Agency | None, *, trigger: str, user: User | None, deadline: float) -> SyncRun:
-    """Return a run of ours, or the ended one of another that was waited for."""
+    """Return a run of our own, or another's that was waited for and has ended."""
     refusals = 0
     while True:
         _abandon_dead()
-        # Looked for first: on SQLite, to open a run is to wait for whoever writes just now.
+        # Looked for first: on SQLite, opening a run waits for whoever is writing.
         other = _other(agency)
         if other is None:
             try:
@@ -104,7 +104,7 @@ def _opened(agency: Agency | None, *, trigger: str, user: User | None, deadline:
                     )
             except IntegrityError:
                 other = _other(agency)
-                refusals += other is None  # it has just ended, or it is no matter of the lock
+                refusals += other is None  # it has just ended, or the lock is not the reason
                 if refusals > 3:
                     raise
         if other is not None and (ended := _ended(other, deadline)):
@@ -121,7 +121,7 @@ def _open_runs() -> QuerySet[SyncRun]:
 
 
 def _ended(run: SyncRun, deadline: float) -> SyncRun | None:
-    """Wait until another's run has ended, and return it; None where it ended without an outcome."""
+    """Wait for another's run to end, and return it; None if it ended without an outcome."""
     logger.info("Waiting for run %s, which is under way with the same key", run.pk)
     began, looked = time.monotonic(), 0.0
     while True:
@@ -146,7 +146,7 @@ def _pause(seconds: float, deadline: float) -> None:
 
 
 def _abandon_dead() -> None:
-    """Mark dead runs as abandoned, but for those that are writing right now."""
+    """Mark dead runs as abandoned, except any that is writing right now."""
     if not _open_runs().filter(is_dead()).exists():
         return
     try:
@@ -162,14 +162,14 @@ def _abandon_dead() -> None:
     except OperationalError as error:
         if getattr(error.__cause__, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:
             raise
-        return  # somebody is writing: it may be one of them
+        return  # somebody is writing, perhaps one of them
     if dead:
         logger.warning("Abandoned runs whose process is gone: %s", dead)
 
 
 @contextmanager
 def _no_waiting() -> Iterator[None]:
-    """Let SQLite refuse a transaction at once while another one writes; PostgreSQL skips locked rows."""
+    """Make SQLite refuse a transaction at once while another is writing; PostgreSQL skips locked rows."""
     if connection.vendor != "sqlite":
         yield
         return
@@ -183,7 +183,7 @@ def _no_waiting() -> Iterator[None]:
 
 
 def _beat(run: SyncRun) -> None:
-    """Show that the run's process lives. A database that is away now may be back for the write."""
+    """Show that the run's process is alive. A database that is down now may be back for the write."""
     try:
         run.while_open().update(heartbeat_at=Now(), pages=run.pages)
     except django.db.Error as error:
@@ -194,7 +194,7 @@ def _beat(run: SyncRun) -> None:
 def _fail(run: SyncRun, error: BaseException) -> None:
     """Close the run as failed, outside the transaction that failed.
 
-    Where the database is away too, the run is abandoned later.
+    If the database is down too, the run is abandoned later.
     """
     if isinstance(error, django.db.Error):
         error = SaveFailed()
@@ -218,7 +218,7 @@ def _fail(run: SyncRun, error: BaseException) -> None:
 
 
 def _error_of(run: SyncRun) -> ServiceError:
-    """Return the error that a failed run ended with, to answer those who joined it."""
+    """Return the error that a failed run ended with, for those who joined it."""
     error = ERRORS.get(run.error_code, ServiceError)
     if error is UltravoxError and run.key_refused:
         error = KeyRejected

@@ -1,11 +1,11 @@
-"""Rows into the table, and their run closed, in one transaction.
+"""Write rows and close their run, in one transaction.
 
-Two writers leave the same rows. `bulk_create` is Django's own, and works on any database. On PostgreSQL a
-listing of more than COPY_ABOVE voices goes by COPY into a temporary table and one statement that merges
-it, where the difference is felt: docs/performance.md.
+Two writers leave the same rows. Django's own `bulk_create` works on any database. On PostgreSQL a listing
+of more than COPY_ABOVE voices is copied into a temporary table and merged by one statement, which at that
+size is noticeably faster: docs/performance.md.
 """
 
-# ruff: noqa: S608  # statements are put together from names that stand in this file
+# ruff: noqa: S608  # statements are built only from names in this file
 
 import json
 import logging
@@ -28,7 +28,7 @@ from voices.records import COLUMNS, Row
 logger = logging.getLogger(__name__)
 
 COPY_ABOVE = 3000  # voices
-BATCH = 500  # voices that are instances of the model at a time
+BATCH = 500  # model instances in memory at a time
 # PostgreSQL: serialization_failure, deadlock_detected. Source: its manual, appendix A.
 TRANSIENT_STATES = {"40001", "40P01"}
 TRANSIENT_CODES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -43,15 +43,15 @@ DEAD_CLIENT_LIMITS = {
 
 
 def save(run: SyncRun, rows: Sequence[Row], *, deadline: float) -> None:
-    """Write all rows and close the run, or neither; try again while the reason is a passing one.
+    """Write all rows and close the run, or do neither; retry transient failures.
 
-    The rows come sorted by id, each id once: two upserts in different order deadlock on PostgreSQL.
-    It waits for other sessions' locks until the deadline, on the monotonic clock. Raises
-    django.db.Error, and SaveFailed where the run was taken for dead.
+    Rows must be sorted by id, each id once: two upserts in different orders deadlock on PostgreSQL.
+    Waits for other sessions' locks until the deadline, on the monotonic clock. Raises
+    django.db.Error, and SaveFailed if the run was given up for dead.
     """
     run.synced = len(rows)
     if not connection.in_atomic_block and not connection.is_usable():
-        connection.close()  # it broke while Ultravox was waited for
+        connection.close()  # it broke during the wait for Ultravox
     while True:
         try:
             with transaction.atomic():
@@ -71,16 +71,16 @@ def save(run: SyncRun, rows: Sequence[Row], *, deadline: float) -> None:
 
 
 def describe(error: django.db.Error) -> str:
-    """Name a database's error without its details, which quote rows."""
+    """Name a database error without its details, which quote rows."""
     cause = error.__cause__
     state = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
     return f"{type(error).__name__} {state or ''}".strip()
 
 
 def _limit_waiting(deadline: float) -> None:
-    """Bound what this transaction waits for, and what waits for it; SQLite's timeout bounds both.
+    """Bound how long this transaction waits, and others for it; on SQLite, its timeout does both.
 
-    Should this process or its machine go, PostgreSQL notices in seconds, not in the hours of its
+    If this process or its machine dies, PostgreSQL notices within seconds, not the hours of its
     defaults, and releases the locks.
     """
     if connection.vendor == "postgresql":
@@ -93,7 +93,7 @@ def _limit_waiting(deadline: float) -> None:
 
 
 def _hold(run: SyncRun) -> None:
-    """Lock the run's row: who finds it locked knows that its process lives."""
+    """Lock the run's row: whoever finds it locked knows that its process is alive."""
     if not run.while_open().select_for_update().exists():
         raise SaveFailed(
             "The sync was taken for dead and given up; nothing was changed. Try again."

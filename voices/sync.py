@@ -1,8 +1,8 @@
 """The sync: choose a key, fetch the whole listing, store it in one transaction, record the run.
 
-Everything arrives before anything is written, so that a broken page leaves the table as it was, and
-no lock is held while Ultravox is waited for. The run is closed in the transaction that writes the voices:
-a process that dies, at whatever point, leaves the table before or after the sync, never between.
+Everything is fetched before anything is written, so a broken page leaves the table as it was, and no
+lock is held during the wait for Ultravox. The transaction that writes the voices also closes the run:
+wherever a process dies, the table is as it was before the sync or after it, never in between.
 """
 
 import logging
@@ -30,7 +30,7 @@ from voices.ultravox import UltravoxClient
 
 logger = logging.getLogger(__name__)
 
-SKIPS_LOGGED = 20  # records a run: the rest is counted
+SKIPS_LOGGED = 20  # records per run; the rest are only counted
 BACKGROUND = {SyncRun.Trigger.COMMAND, SyncRun.Trigger.SCHEDULE}
 
 Progress = Callable[[SyncRun, int, int | None], object]
@@ -45,10 +45,10 @@ def sync_voices(
 ) -> SyncRun:
     """Mirror Ultravox's voices into the table, and return the run that did it.
 
-    With the agency's key, else with that of any agency that has one. Where a sync with that key is
-    under way, waits for it and returns its run. Calls `progress` with the run, the number of voices
-    so far and Ultravox's total after each page. Raises NoApiKey, CredentialsUnavailable,
-    UltravoxError or SaveFailed, and then nothing was written.
+    Uses the agency's key, or that of any agency that has one. If a sync with that key is under way,
+    waits for it and returns its run. After each page, calls `progress` with the run, the number of
+    voices so far and Ultravox's total. If it raises NoApiKey, CredentialsUnavailable, UltravoxError
+    or SaveFailed, nothing was written.
     """
     try:
         return _sync(trigger=trigger, agency=agency, user=user, progress=progress)

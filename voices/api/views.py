@@ -32,12 +32,12 @@ class SyncVoicesView(APIView):
     http_method_names = ["post", "options"]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Ask who calls a POST only: other methods are refused whoever calls, where DRF asks first."""
+        """Authenticate only a POST: other methods are refused first, whoever calls."""
         if request.method == "POST":
             super().initial(request, *args, **kwargs)
 
     def handle_exception(self, exc: Exception) -> Response:
-        """Tell of a sync that could not be saved, also where its caller could not be looked up."""
+        """Report a sync that could not be saved, even if it was the caller that could not be looked up."""
         return super().handle_exception(SaveFailed() if isinstance(exc, django.db.Error) else exc)
 
     def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:

@@ -1,4 +1,4 @@
-"""Put the sync on the schedule, once: what an operator changes about it, or deletes, stays so."""
+"""Schedule the sync, once: what an operator changes about it, or deletes, stays that way."""
 
 from django.db import migrations
 
@@ -14,7 +14,7 @@ def schedule_sync(apps, schema_editor):
         defaults={
             "task": "voices.sync_voices",
             "interval": interval,
-            # Syncs that nobody ran for as long as that do not pile up: the next one is due.
+            # Syncs that no worker ran in that time do not pile up: the next one is due by then.
             "expire_seconds": EVERY * 3600,
             "description": "Mirrors Ultravox's voices into the table that all agencies share.",
         },

@@ -1,4 +1,4 @@
-"""Read the listing of Ultravox's voices, page after page, whatever the other side does.
+"""Read the listing of Ultravox's voices, page by page, whatever the other side does.
 
 Source: Ultravox's OpenAPI description of `GET /api/voices`.
 """
@@ -30,14 +30,14 @@ REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 MAX_REDIRECTS = 5  # of one page
 BACKOFF = 0.5  # seconds before the first retry, doubled for each further one
 MAX_DIGITS = 1000  # of an integer that is read as a number
-# orjson reads a whole number of more than 64 bits as a float. A search for that many zeros, once all
-# digits are zeros, costs a tenth of a regular expression.
+# orjson reads an integer of more than 64 bits as a float. Turning all digits into zeros and searching
+# for that many of them costs a tenth of a regular expression.
 ZEROS = bytes.maketrans(b"123456789", b"000000000")
 LONG_NUMBER = b"0" * len(str(2**63))
 
 
 class KeyRejected(UltravoxError):
-    """Report that Ultravox does not serve this key; another may do."""
+    """Report that Ultravox refuses this key; another may work."""
 
 
 class _NotJSON(UltravoxError):
@@ -45,7 +45,7 @@ class _NotJSON(UltravoxError):
 
 
 class _Retry(Exception):
-    """Ask for another try of the page, after `delay` seconds where the server named them."""
+    """Ask for the page to be tried again, after `delay` seconds if the server gave a time."""
 
     def __init__(self, error: UltravoxError, delay: float | None = None) -> None:
         self.error = error
@@ -64,8 +64,8 @@ class Page:
 class UltravoxClient:
     """List the voices that an API key sees.
 
-    `timeout` is of one request, in seconds; `deadline` ends the whole listing, on the monotonic clock;
-    `max_page_bytes` bounds a page's body once decompressed, `max_bytes` and `max_pages` the listing.
+    `timeout`, in seconds, is for one request; `deadline`, on the monotonic clock, for the whole listing;
+    `max_page_bytes` limits a page's decompressed body, `max_bytes` and `max_pages` the listing.
     """
 
     def __init__(
@@ -97,16 +97,16 @@ class UltravoxClient:
         self._stopped = threading.Event()
 
     def pages(self, *, tick: Callable[[], object] = lambda: None) -> Generator[Page, None, None]:
-        """Yield the pages of the listing until its end, with records as Ultravox sent them.
+        """Yield the listing's pages, with records as Ultravox sent them.
 
-        Calls `tick` several times a second while it waits. Raises KeyRejected where Ultravox refuses
-        the key, UltravoxError where the listing does not arrive whole.
+        Calls `tick` several times a second while waiting. Raises KeyRejected if Ultravox refuses the
+        key, and UltravoxError if the listing does not arrive whole.
         """
 
         def watch() -> None:
             tick()
             self._transport.cut_if_late()
-            if time.monotonic() > self._deadline + 1:  # a name look-up, for one, cannot be cut
+            if time.monotonic() > self._deadline + 1:  # a name lookup, for one, cannot be cut
                 raise _too_late()
 
         def stop() -> None:
@@ -213,7 +213,7 @@ def _status_error(response: Response) -> Exception:
 
 
 def _retry_after(value: str) -> float | None:
-    """Return the seconds that `Retry-After` names, as a number or a date; None where it is neither.
+    """Return how many seconds `Retry-After` asks for, as a number or a date; None if it is neither.
 
     Source: RFC 9110, section 10.2.3.
     """
@@ -227,13 +227,13 @@ def _retry_after(value: str) -> float | None:
 
 
 def _parse(body: bytes) -> Any:
-    """Parse JSON in UTF-8, with all that json lets through: NaN, lone surrogates, long numbers."""
+    """Parse UTF-8 JSON, with everything that `json` accepts: NaN, lone surrogates, long numbers."""
     body = body.removeprefix(b"\xef\xbb\xbf")
     if LONG_NUMBER not in body.translate(ZEROS):
         try:
             return orjson.loads(body)
         except orjson.JSONDecodeError:
-            pass  # json reads more than orjson, and decides
+            pass  # json accepts more than orjson, and decides
     try:
         return json.loads(body.decode(), parse_int=_integer)
     except (ValueError, RecursionError) as error:

@@ -6,7 +6,7 @@ from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 AHEAD = 2  # items that wait for the caller
-TICK = 0.2  # seconds between two ticks while the caller waits
+TICK = 0.2  # seconds between ticks while the caller waits
 END = object()
 
 T = TypeVar("T")
@@ -15,10 +15,10 @@ T = TypeVar("T")
 def read_ahead(
     items: Iterable[T], *, tick: Callable[[], object], cancel: Callable[[], object]
 ) -> Generator[T, None, None]:
-    """Yield the items, which come from a thread; raise what the thread raises.
+    """Yield items that a thread produces; raise what the thread raises.
 
-    While it waits it calls `tick`, which may raise to give up. Whatever happens it ends with `cancel`,
-    which lets the thread's own waiting end, and then with the thread.
+    While waiting, calls `tick`, which may raise to give up. Whatever happens, it finally calls
+    `cancel`, which must end the thread's own waiting, and joins the thread.
     """
     read: SimpleQueue[tuple[T | object, BaseException | None]] = SimpleQueue()
     room = threading.Semaphore(AHEAD - 1)
@@ -54,4 +54,4 @@ def read_ahead(
         stopped.set()
         room.release()
         cancel()
-        reader.join(timeout=1)  # a name look-up, for one, ends by itself
+        reader.join(timeout=1)  # what cannot be cancelled, such as a name lookup, ends by itself

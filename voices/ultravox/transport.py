@@ -1,9 +1,9 @@
 """Requests to one origin, each bounded in time and size.
 
-- urllib3's connection pool, not `requests`: a pool is bound to one scheme, host and port, so that
-  nothing takes the key elsewhere; it honours no netrc and no proxy variable; its sockets are at hand.
-- A socket's timeout is only for one read: a server that sends a byte a second is never late. So another
-  thread shuts the socket down when the request's time is over: `cut_if_late`.
+- This uses urllib3's connection pool, not `requests`: a pool is bound to one scheme, host and port, so
+  the key goes nowhere else; it ignores netrc and proxy variables; and its sockets are within reach.
+- A socket's timeout covers a single read: a server that sends a byte a second never exceeds it. So another
+  thread shuts the socket down when the request's time is up: `cut_if_late`.
 """
 
 import logging
@@ -30,20 +30,20 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class UltravoxError(ServiceError):
-    """Report that Ultravox could not be reached, or what it answered that is of no use."""
+    """Report that Ultravox could not be reached, or that its answer is of no use."""
 
     code = "ultravox_error"
 
 
 class Unreachable(UltravoxError):
-    """Report a request that got no whole answer; another try may."""
+    """Report a request that got no complete answer; a retry may get one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer: its status, its headers, and the body of a 200, once decompressed.
+    """An answer: its status, its headers, and the decompressed body of a 200.
 
-    The body of any other is not read. `may_be_cut_off`: only the connection's end ended the body.
+    No other body is read. `may_be_cut_off`: only the end of the connection marked the end of the body.
     """
 
     status: int
@@ -53,9 +53,9 @@ class Response:
 
 
 class Transport:
-    """A connection to one origin. One thread at a time calls `get`; any calls the others.
+    """A connection to one origin. One thread at a time may call `get`; any thread, the rest.
 
-    Raises UltravoxError where the base URL is malformed.
+    Raises UltravoxError if the base URL is malformed.
     """
 
     def __init__(self, base_url: str) -> None:
@@ -68,10 +68,10 @@ class Transport:
     def get(
         self, url: str, *, headers: Mapping[str, str], ends_at: float, max_bytes: int
     ) -> Response:
-        """Return the answer, which may be a redirect: none is followed.
+        """Return the answer; redirects are not followed.
 
-        `ends_at` is on the monotonic clock. Raises Unreachable, and UltravoxError for another origin's
-        URL and for a body of more than `max_bytes`, or one that cannot be decompressed.
+        `ends_at` is on the monotonic clock. Raises Unreachable, and UltravoxError for a URL of another
+        origin and for a body that is longer than `max_bytes` or cannot be decompressed.
         """
         target = self._own(url).request_uri
         seconds = ends_at - time.monotonic()
@@ -106,9 +106,9 @@ class Transport:
         return Response(response.status, response.headers, body, may_be_cut_off)
 
     def resolve(self, url: str, reference: str) -> str:
-        """Return the address that `reference`, found at `url`, leads to, in its one normal form.
+        """Return the normalized address that `reference`, found at `url`, leads to.
 
-        Raises UltravoxError where it is malformed, or of another origin.
+        Raises UltravoxError if it is malformed or of another origin.
         """
         try:
             if not reference or (urlsplit(reference).scheme and not urlsplit(reference).netloc):
@@ -120,12 +120,12 @@ class Transport:
         return self.base._replace(path=own.path or "/", query=own.query, fragment=None).url
 
     def cut_if_late(self) -> None:
-        """Break the request under way off where its time is over."""
+        """Break off the request under way if its time is up."""
         if time.monotonic() > self._ends_at:
             self._line.cut()
 
     def cut(self) -> None:
-        """Break the request under way off, and refuse all further ones."""
+        """Break off the request under way, and refuse any more."""
         self._closed = True
         self._line.cut()
 
@@ -134,7 +134,7 @@ class Transport:
         self._line.close()
 
     def _own(self, url: str) -> Url:
-        """Return the parsed URL where it is of this origin and no other."""
+        """Return the parsed URL if it is of this origin."""
         parsed = _parse(url)
         if parsed.auth is not None or _origin(parsed) != _origin(self.base):
             raise UltravoxError("Ultravox refers to another server, which is not asked.")
@@ -165,7 +165,7 @@ def _read(response: urllib3.BaseHTTPResponse, max_bytes: int) -> bytes:
 
 
 class _Line:
-    """A second handle on the open socket, by which another thread can shut it down."""
+    """A second handle on the open socket, with which another thread can shut it down."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

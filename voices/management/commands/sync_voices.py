@@ -19,7 +19,7 @@ from voices.sync import sync_voices
 
 class Command(BaseCommand):
     help = "Sync Ultravox's voices into the table that all agencies share."
-    requires_system_checks = ()  # they load all of the web; `check` and `migrate` make them
+    requires_system_checks = ()  # they load the whole web stack; `check` and `migrate` run them
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -37,7 +37,7 @@ class Command(BaseCommand):
 
         def show(run: SyncRun, voices: int, total: int | None) -> None:
             bar.total, bar.n = total or bar.total, voices
-            bar.set_postfix_str(f"page {run.pages}")  # and draw: each page counts
+            bar.set_postfix_str(f"page {run.pages}")  # and redraw, for each page
             if verbosity >= 2:
                 of = "" if total is None else f" of {total}"
                 self.stdout.write(f"Page {run.pages}: {voices} voices{of} so far")
