@@ -24,7 +24,24 @@ from voiceproject.errors import ERRORS, ServiceError
 
 logger = logging.getLogger(__name__)
 
-CODES = {403: "permission_denied", 404: "not_found", 405: "method_not_allowed"}
+UNEXPECTED = "internal_error"
+CODES_OF_STATUSES = {403: "permission_denied", 404: "not_found", 405: "method_not_allowed"}
+CODES: dict[type[Exception], str] = {
+    django.db.Error: "database_unavailable",
+    exceptions.Throttled: "rate_limited",
+    exceptions.AuthenticationFailed: "invalid_token",
+    TokenError: "invalid_token",
+    exceptions.NotAuthenticated: "not_authenticated",
+    exceptions.PermissionDenied: "permission_denied",
+    PermissionDenied: "permission_denied",
+    exceptions.NotFound: "not_found",
+    Http404: "not_found",
+    exceptions.MethodNotAllowed: "method_not_allowed",
+    exceptions.UnsupportedMediaType: "unsupported_media_type",
+    RequestDataTooBig: "body_too_large",
+    exceptions.ParseError: "invalid_request",
+    SuspiciousOperation: "invalid_request",
+}  # the first that an exception is an instance of
 
 
 def error_body(code: str, message: str | None) -> dict[str, Any]:
@@ -36,7 +53,7 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> Response:
     """Render any exception of an API view; DRF's `EXCEPTION_HANDLER`."""
     set_rollback()
     code, message = _code_and_message(error)
-    if code == "internal_error":
+    if code == UNEXPECTED:
         logger.error("Unexpected error of %s", context["request"].path, exc_info=error)
     headers = {}
     if ERRORS[code].status == 401:
@@ -51,34 +68,15 @@ def _code_and_message(error: Exception) -> tuple[str, str | None]:
     match error:
         case ServiceError():
             return error.code, error.message
-        case django.db.Error():
-            logger.error("Database error: %s", type(error).__name__)
-            return "database_unavailable", None
-        case exceptions.Throttled():
-            if wait := getattr(error, "wait", None):
-                return "rate_limited", f"Too many requests: try again in {math.ceil(wait)} seconds."
-            return "rate_limited", None
+        case exceptions.Throttled() if wait := getattr(error, "wait", None):
+            return "rate_limited", f"Too many requests: try again in {math.ceil(wait)} seconds."
         case exceptions.ValidationError(detail=detail):
             return "invalid_request", " ".join(_sentences(detail))
         case exceptions.AuthenticationFailed() if "no_active_account" in repr(error.get_codes()):
             return "invalid_credentials", None
-        case exceptions.AuthenticationFailed() | TokenError():
-            return "invalid_token", None
-        case exceptions.NotAuthenticated():
-            return "not_authenticated", None
-        case exceptions.PermissionDenied() | PermissionDenied():
-            return "permission_denied", None
-        case exceptions.NotFound() | Http404():
-            return "not_found", None
-        case exceptions.MethodNotAllowed():
-            return "method_not_allowed", None
-        case exceptions.UnsupportedMediaType():
-            return "unsupported_media_type", None
-        case RequestDataTooBig():
-            return "body_too_large", None
-        case exceptions.ParseError() | SuspiciousOperation():
-            return "invalid_request", None
-    return "internal_error", None
+        case django.db.Error():
+            logger.error("Database error: %s", type(error).__name__)
+    return next((code for kind, code in CODES.items() if isinstance(error, kind)), UNEXPECTED), None
 
 
 def _sentences(detail: Any, field: str = "") -> Iterator[str]:
@@ -111,27 +109,16 @@ def error_response(
     return JsonResponse(body, status=status)
 
 
-# Django's own errors, named in urls.py and settings.py
+def error_view(code: str) -> Callable[..., HttpResponse]:
+    """Return a view that answers with this error: Django's handlers, and what urls.py shuts."""
+
+    def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return error_response(request, code)
+
+    return view
 
 
-def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return error_response(request, "invalid_request")
-
-
-def permission_denied(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return error_response(request, "permission_denied")
-
-
-def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
-    return error_response(request, "csrf_failed")
-
-
-def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return error_response(request, "not_found")
-
-
-def server_error(request: HttpRequest) -> HttpResponse:
-    return error_response(request, "internal_error")
+csrf_failed = error_view("csrf_failed")
 
 
 def locked_out(
@@ -164,8 +151,8 @@ class OneForm:
             or isinstance(response, ErrorPage)
         ):
             return response
-        fallback = "internal_error" if response.status_code >= 500 else "invalid_request"
-        answer = error_response(request, CODES.get(response.status_code, fallback))
+        fallback = UNEXPECTED if response.status_code >= 500 else "invalid_request"
+        answer = error_response(request, CODES_OF_STATUSES.get(response.status_code, fallback))
         if "Allow" in response.headers:
             answer["Allow"] = response.headers["Allow"]
         return answer
@@ -173,5 +160,5 @@ class OneForm:
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Answer 400 to what no database can search for, such as U+0000 in the admin's filters."""
         if request.method == "GET" and isinstance(error, django.db.DataError | OverflowError):
-            return bad_request(request)
+            return error_response(request, "invalid_request")
         return None

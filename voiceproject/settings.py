@@ -6,16 +6,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from environs import EnvError
 
-from voiceproject.env import (
-    ABOVE_0,
-    BASE_DIR,
-    NOT_NEGATIVE,
-    RATE,
-    env,
-    optional,
-    strings,
-    url,
-)
+from voiceproject.env import ABOVE_0, BASE_DIR, NOT_NEGATIVE, RATE, env, optional, strings, url
 
 SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
@@ -75,21 +66,12 @@ if not SECRET_KEY:
 # Applications
 
 INSTALLED_APPS = [
-    "agencies",
-    "voices",
+    "agencies", "voices",
     "django.contrib.admin.apps.SimpleAdminConfig",  # urls.py loads the admin: commands do without
-    "django.contrib.auth",
-    "django.contrib.contenttypes",
-    "django.contrib.sessions",
-    "django.contrib.messages",
-    "django.contrib.staticfiles",
-    "axes",
-    "corsheaders",
-    "csp",
-    "django_celery_beat",
-    "drf_spectacular",
-    "rest_framework",
-]
+    "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions",
+    "django.contrib.messages", "django.contrib.staticfiles",
+    "axes", "corsheaders", "csp", "django_celery_beat", "drf_spectacular", "rest_framework",
+]  # fmt: skip
 MIDDLEWARE = [
     "corsheaders.middleware.CorsMiddleware",
     "voiceproject.error_responses.OneForm",
@@ -161,14 +143,11 @@ PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
+_VALIDATORS = (
+    "UserAttributeSimilarity", "MinimumLength", "CommonPassword", "NumericPassword",
+)  # fmt: skip
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-        "NumericPasswordValidator",
-    )
+    {"NAME": f"django.contrib.auth.password_validation.{name}Validator"} for name in _VALIDATORS
 ]
 LOGIN_URL = "admin:login"
 AXES_FAILURE_LIMIT = LOGIN_FAILURES
@@ -224,13 +203,8 @@ SIMPLE_JWT = {
 CORS_ALLOW_ALL_ORIGINS = "*" in _origins
 CORS_ALLOWED_ORIGINS = [origin for origin in _origins if origin != "*"]
 CORS_ALLOW_HEADERS = [
-    "accept",
-    "apikey",
-    "authorization",
-    "content-type",
-    "x-client-info",
-    "x-supabase-api-version",
-]
+    "accept", "apikey", "authorization", "content-type", "x-client-info", "x-supabase-api-version",
+]  # fmt: skip
 CORS_EXPOSE_HEADERS = ["Retry-After"]
 
 # Celery. The embedded broker keeps its messages in files. Nothing reads results.

@@ -7,13 +7,13 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView
 
 from agencies.views import RefreshView, TokenView
-from voiceproject import error_responses
+from voiceproject.error_responses import error_view
 from voices.api.views import SyncVoicesView
 
 admin.autodiscover()
 
 sync_voices = SyncVoicesView.as_view()
-nothing = csrf_exempt(error_responses.not_found)
+nothing = csrf_exempt(error_view("not_found"))
 to_admin = RedirectView.as_view(pattern_name="admin:index")
 
 
@@ -33,7 +33,7 @@ urlpatterns = [
     path("", to_admin),
     re_path("", nothing),  # also with DJANGO_DEBUG, whose own page is HTML
 ]
-handler400 = error_responses.bad_request
-handler403 = error_responses.permission_denied
-handler404 = error_responses.not_found
-handler500 = error_responses.server_error
+handler400 = error_view("invalid_request")
+handler403 = error_view("permission_denied")
+handler404 = error_view("not_found")
+handler500 = error_view("internal_error")

@@ -147,26 +147,27 @@ def _storable(value: Any, depth: int = 0) -> Any:
 
 
 def _json_text(value: Any) -> str:
-    """Return a value's JSON text, however deep: json.dumps would recurse, on a stack already in use."""
+    """Return a value's JSON text, however deep: json.dumps recurses, and much of the stack is used."""
     parts: list[str] = []
-    left: list[Any] = [value]  # still to write, the next one last
+    left: list[Any] = [value]  # to be written, the next one last
     while left:
-        match left.pop():
-            case _Written() as text:
-                parts.append(text)
-            case dict() as pairs:
-                left.append(_Written("}"))
-                for number, (key, item) in reversed([*enumerate(pairs.items())]):
-                    left += [item, _Written(f"{', ' * (number > 0)}{_dump(key)}: ")]
-                left.append(_Written("{"))
-            case list() as items:
-                left.append(_Written("]"))
-                for number, item in reversed([*enumerate(items)]):
-                    left += [item, _Written(", " * (number > 0))]
-                left.append(_Written("["))
-            case scalar:
-                parts.append(_dump(scalar))
+        item = left.pop()
+        if isinstance(item, _Written):
+            parts.append(item)
+        elif isinstance(item, dict):
+            pairs = [(_Written(f", {_dump(key)}: "), inner) for key, inner in item.items()]
+            left += _reversed("{", pairs, "}")
+        elif isinstance(item, list):
+            left += _reversed("[", [(_Written(", "), inner) for inner in item], "]")
+        else:
+            parts.append(_dump(item))
     return "".join(parts)
+
+
+def _reversed(opening: str, pairs: list[tuple["_Written", Any]], closing: str) -> list[Any]:
+    flat = [each for pair in pairs for each in pair]
+    flat[:1] = [_Written(flat[0].removeprefix(", "))] if flat else []
+    return [_Written(closing), *reversed(flat), _Written(opening)]
 
 
 class _Written(str):

@@ -33,7 +33,7 @@ MAY_IMPORT = {
     },
     "voices.masking": set(),
 }
-ENTRY_POINTS = {"views", "tasks", "admin", "sync_voices", "urls", "wsgi", "asgi"}
+ENTRY_POINTS = {"views", "tasks", "admin", "sync_voices", "urls", "wsgi"}
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:

@@ -18,11 +18,17 @@ from urllib.parse import urlencode
 import orjson
 
 from voices.ultravox.read_ahead import read_ahead
-from voices.ultravox.transport import Response, Transport, UltravoxError, Unreachable
+from voices.ultravox.transport import Response, Transport, UltravoxError
 
 logger = logging.getLogger(__name__)
 
 PAGE_SIZE = 100  # voices
+QUERY = urlencode({"pageSize": PAGE_SIZE, "limit": PAGE_SIZE})
+HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip, deflate",
+    "User-Agent": "voices-sync",
+}
 RETRIES = 3  # of one page
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 KEY_STATUSES = frozenset({401, 402, 403, 429})  # revoked, unpaid, forbidden, used up
@@ -40,18 +46,6 @@ class KeyRejected(UltravoxError):
     """Report that Ultravox refuses this key; another may work."""
 
 
-class _NotJSON(UltravoxError):
-    """Report a body that cannot be parsed."""
-
-
-class _Retry(Exception):
-    """Ask for the page to be tried again, after `delay` seconds if the server gave a time."""
-
-    def __init__(self, error: UltravoxError, delay: float | None = None) -> None:
-        self.error = error
-        self.delay = delay
-
-
 @dataclass(frozen=True, slots=True)
 class Page:
     """One page: its records as JSON values, the next page's URL, and how many voices there are."""
@@ -61,6 +55,7 @@ class Page:
     total: int | None
 
 
+@dataclass(kw_only=True, repr=False)
 class UltravoxClient:
     """List the voices that an API key sees.
 
@@ -68,32 +63,17 @@ class UltravoxClient:
     `max_page_bytes` limits a page's decompressed body, `max_bytes` and `max_pages` the listing.
     """
 
-    def __init__(
-        self,
-        *,
-        api_url: str,
-        api_key: str,
-        timeout: float,
-        deadline: float,
-        max_page_bytes: int,
-        max_bytes: int,
-        max_pages: int,
-    ) -> None:
-        self._transport = Transport(api_url)
-        self._first = f"{api_url.rstrip('/')}/api/voices?" + urlencode(
-            {"pageSize": PAGE_SIZE, "limit": PAGE_SIZE}
-        )
-        self._headers = {
-            "X-API-Key": api_key,
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip, deflate",
-            "User-Agent": "voices-sync",
-        }
-        self._timeout = timeout
-        self._deadline = deadline
-        self._max_page_bytes = max_page_bytes
-        self._max_bytes = max_bytes
-        self._max_pages = max_pages
+    api_url: str
+    api_key: str
+    timeout: float
+    deadline: float
+    max_page_bytes: int
+    max_bytes: int
+    max_pages: int
+
+    def __post_init__(self) -> None:
+        self._transport = Transport(self.api_url)
+        self._headers = HEADERS | {"X-API-Key": self.api_key}
         self._stopped = threading.Event()
 
     def pages(self, *, tick: Callable[[], object] = lambda: None) -> Generator[Page, None, None]:
@@ -106,7 +86,7 @@ class UltravoxClient:
         def watch() -> None:
             tick()
             self._transport.cut_if_late()
-            if time.monotonic() > self._deadline + 1:  # a name lookup, for one, cannot be cut
+            if time.monotonic() > self.deadline + 1:  # a name lookup, for one, cannot be cut
                 raise _too_late()
 
         def stop() -> None:
@@ -119,97 +99,100 @@ class UltravoxClient:
             self._transport.close()
 
     def _pages(self) -> Generator[Page, None, None]:
-        url: str | None = self._transport.resolve(self._first, self._first)
+        first = f"{self.api_url.rstrip('/')}/api/voices?{QUERY}"
+        url: str | None = self._transport.resolve(first, first)
         seen: set[str] = set()
         size = 0
         while url:
             if url in seen:
                 raise UltravoxError("Ultravox's list of voices leads back to itself.")
-            if len(seen) >= self._max_pages:
+            if len(seen) >= self.max_pages:
                 raise UltravoxError(
-                    f"Ultravox's list of voices has more than {self._max_pages} pages."
+                    f"Ultravox's list of voices has more than {self.max_pages} pages."
                 )
             seen.add(url)
             page, page_size = self._page(url)
             size += page_size
-            if size > self._max_bytes:
+            if size > self.max_bytes:
                 raise UltravoxError(
-                    f"Ultravox's list of voices has more than {self._max_bytes} bytes."
+                    f"Ultravox's list of voices has more than {self.max_bytes} bytes."
                 )
             yield page
             url = page.next
 
     def _page(self, url: str) -> tuple[Page, int]:
         """Return a page and its size in bytes, after up to RETRIES retries."""
-        for attempt in range(RETRIES + 1):
+        attempt = 0
+        while True:
             try:
                 return self._request(url)
-            except _Retry as retry:
-                delay = retry.delay
+            except UltravoxError as error:
+                delay = error.delay
                 if delay is None:
                     delay = BACKOFF * 2**attempt * random.uniform(0.75, 1.25)  # noqa: S311
-                if attempt == RETRIES or self._remaining() <= delay:
-                    raise retry.error from None
-                logger.info("Retrying a page in %.1f seconds: %s", delay, retry.error)
+                if not error.is_transient or attempt == RETRIES or self._remaining() <= delay:
+                    raise
+                logger.info("Retrying a page in %.1f seconds: %s", delay, error)
                 if self._stopped.wait(delay):
-                    raise retry.error from None
-        raise AssertionError("unreachable")
+                    raise
+            attempt += 1
 
     def _remaining(self) -> float:
-        return self._deadline - time.monotonic()
+        return self.deadline - time.monotonic()
 
     def _request(self, url: str) -> tuple[Page, int]:
         """Return a page and its size, following redirects that stay with Ultravox."""
         for _ in range(MAX_REDIRECTS + 1):
+            ends_at = min(time.monotonic() + self.timeout, self.deadline)
             try:
                 response = self._transport.get(
-                    url,
-                    headers=self._headers,
-                    ends_at=min(time.monotonic() + self._timeout, self._deadline),
-                    max_bytes=self._max_page_bytes,
+                    url, headers=self._headers, ends_at=ends_at, max_bytes=self.max_page_bytes
                 )
-            except Unreachable as error:
-                if self._remaining() <= 0:
+            except UltravoxError as error:
+                if error.is_transient and self._remaining() <= 0:
                     raise _too_late() from error
-                raise _Retry(error) from error
-            if response.status in REDIRECT_STATUSES:
-                url = self._transport.resolve(url, response.headers.get("Location", ""))
-                continue
-            if response.status != 200:
-                raise _status_error(response)
-            try:
-                return self._read(url, response.body), len(response.body)
-            except _NotJSON as error:
-                raise _Retry(error) if response.may_be_cut_off else error from None
+                raise
+            if response.status not in REDIRECT_STATUSES:
+                return self._read(url, response), len(response.body)
+            url = self._transport.resolve(url, response.headers.get("Location", ""))
         raise UltravoxError("Ultravox redirects without end.")
 
-    def _read(self, url: str, body: bytes) -> Page:
-        content = _parse(body)
-        if not isinstance(content, dict) or not isinstance(content.get("results"), list):
+    def _read(self, url: str, response: Response) -> Page:
+        if response.status != 200:
+            raise _status_error(response)
+        try:
+            content = _parse(response.body)
+        except (ValueError, RecursionError) as error:
+            raise UltravoxError(
+                "Ultravox's answer is not JSON.", is_transient=response.may_be_cut_off
+            ) from error
+        if not (
+            isinstance(content, dict)
+            and isinstance(content.get("results"), list)
+            and isinstance(content.get("next"), str | None)
+        ):
             raise UltravoxError("Ultravox's answer is not a page of voices.")
-        next_url = content.get("next")
-        if next_url == "":
-            next_url = None
-        if next_url is not None:
-            if not isinstance(next_url, str):
-                raise UltravoxError("Ultravox's answer is not a page of voices.")
-            next_url = self._transport.resolve(url, next_url)
-        total = content.get("total")
-        return Page(content["results"], next_url, total if isinstance(total, int) else None)
+        next_url, total = content.get("next"), content.get("total")
+        return Page(
+            content["results"],
+            self._transport.resolve(url, next_url) if next_url else None,
+            total if isinstance(total, int) else None,
+        )
 
 
 def _too_late() -> UltravoxError:
     return UltravoxError("Ultravox did not answer in time; nothing was changed. Try again later.")
 
 
-def _status_error(response: Response) -> Exception:
+def _status_error(response: Response) -> UltravoxError:
     status = response.status
-    error = UltravoxError(f"Ultravox answered with status {status}; nothing was changed.")
+    is_transient = status in RETRIED_STATUSES
+    delay = _retry_after(response.headers.get("Retry-After", "")) if is_transient else None
     if status in KEY_STATUSES:
-        error = KeyRejected(f"Ultravox refused this API key with status {status}.")
-    if status in RETRIED_STATUSES:
-        return _Retry(error, _retry_after(response.headers.get("Retry-After", "")))
-    return error
+        message = f"Ultravox refused this API key with status {status}."
+        return KeyRejected(message, is_transient=is_transient, delay=delay)
+    message = f"Ultravox answered with status {status}; nothing was changed."
+    return UltravoxError(message, is_transient=is_transient, delay=delay)
 
 
 def _retry_after(value: str) -> float | None:
@@ -227,17 +210,17 @@ def _retry_after(value: str) -> float | None:
 
 
 def _parse(body: bytes) -> Any:
-    """Parse UTF-8 JSON, with everything that `json` accepts: NaN, lone surrogates, long numbers."""
+    """Parse UTF-8 JSON, with everything that `json` accepts: NaN, lone surrogates, long numbers.
+
+    Raises ValueError and RecursionError.
+    """
     body = body.removeprefix(b"\xef\xbb\xbf")
     if LONG_NUMBER not in body.translate(ZEROS):
         try:
             return orjson.loads(body)
         except orjson.JSONDecodeError:
             pass  # json accepts more than orjson, and decides
-    try:
-        return json.loads(body.decode(), parse_int=_integer)
-    except (ValueError, RecursionError) as error:
-        raise _NotJSON("Ultravox's answer is not JSON.") from error
+    return json.loads(body.decode(), parse_int=_integer)
 
 
 def _integer(digits: str) -> int | str:

@@ -6,6 +6,7 @@
   thread shuts the socket down when the request's time is up: `cut_if_late`.
 """
 
+import contextlib
 import logging
 import math
 import os
@@ -15,6 +16,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import certifi
@@ -30,13 +32,18 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class UltravoxError(ServiceError):
-    """Report that Ultravox could not be reached, or that its answer is of no use."""
+    """Report that Ultravox could not be reached, or that its answer is of no use.
+
+    `is_transient`: a retry may help, after `delay` seconds if Ultravox gave a time.
+    """
 
     code = "ultravox_error"
 
-
-class Unreachable(UltravoxError):
-    """Report a request that got no complete answer; a retry may get one."""
+    def __init__(
+        self, message: str | None = None, *, is_transient: bool = False, delay: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.is_transient, self.delay = is_transient, delay
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +67,9 @@ class Transport:
 
     def __init__(self, base_url: str) -> None:
         self.base = _parse(base_url)
-        self._line = _Line()
-        self._pool = _pool(self.base, self._line)
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None  # a second handle on the open one
+        self._pool = _pool(self)
         self._ends_at = math.inf
         self._closed = False
 
@@ -70,13 +78,14 @@ class Transport:
     ) -> Response:
         """Return the answer; redirects are not followed.
 
-        `ends_at` is on the monotonic clock. Raises Unreachable, and UltravoxError for a URL of another
-        origin and for a body that is longer than `max_bytes` or cannot be decompressed.
+        `ends_at` is on the monotonic clock. Raises UltravoxError, a transient one if no complete answer
+        came, else for a URL of another origin and for a body that is longer than `max_bytes` or cannot be
+        decompressed.
         """
         target = self._own(url).request_uri
         seconds = ends_at - time.monotonic()
         if seconds <= 0 or self._closed:
-            raise Unreachable()
+            raise UltravoxError(is_transient=True)
         self._ends_at = ends_at
         try:
             response = self._pool.urlopen(
@@ -96,11 +105,11 @@ class Transport:
                     response.close()
         except urllib3.exceptions.DecodeError as error:
             raise UltravoxError("Ultravox's answer could not be decompressed.") from error
-        except urllib3.exceptions.SSLError as error:
-            raise Unreachable("The TLS connection to Ultravox failed.") from error
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             logger.info("A request to Ultravox failed: %s", type(error).__name__)
-            raise Unreachable() from error
+            is_tls = isinstance(error, urllib3.exceptions.SSLError)
+            message = "The TLS connection to Ultravox failed." if is_tls else None
+            raise UltravoxError(message, is_transient=True) from error
         finally:
             self._ends_at = math.inf
         return Response(response.status, response.headers, body, may_be_cut_off)
@@ -119,20 +128,6 @@ class Transport:
         own = self._own(target)
         return self.base._replace(path=own.path or "/", query=own.query, fragment=None).url
 
-    def cut_if_late(self) -> None:
-        """Break off the request under way if its time is up."""
-        if time.monotonic() > self._ends_at:
-            self._line.cut()
-
-    def cut(self) -> None:
-        """Break off the request under way, and refuse any more."""
-        self._closed = True
-        self._line.cut()
-
-    def close(self) -> None:
-        self._pool.close()
-        self._line.close()
-
     def _own(self, url: str) -> Url:
         """Return the parsed URL if it is of this origin."""
         parsed = _parse(url)
@@ -140,14 +135,41 @@ class Transport:
             raise UltravoxError("Ultravox refers to another server, which is not asked.")
         return parsed
 
+    def cut_if_late(self) -> None:
+        """Break off the request under way if its time is up."""
+        if time.monotonic() > self._ends_at:
+            self._shut_down()
+
+    def cut(self) -> None:
+        """Break off the request under way, and refuse any more."""
+        self._closed = True
+        self._shut_down()
+
+    def close(self) -> None:
+        self._pool.close()
+        self.hold(None)
+
+    def hold(self, sock: socket.socket | None) -> None:
+        """Keep a handle on the socket, with which another thread can shut it down."""
+        with self._lock:
+            if self._socket is not None:
+                self._socket.close()
+            self._socket = sock and socket.socket(fileno=os.dup(sock.fileno()))
+
+    def _shut_down(self) -> None:
+        with self._lock, contextlib.suppress(OSError):  # the other side was faster
+            if self._socket is not None:
+                self._socket.shutdown(socket.SHUT_RDWR)
+
 
 def _parse(url: str) -> Url:
     try:
-        return parse_url(url)
+        parsed = parse_url(url)
     except urllib3.exceptions.LocationParseError as error:
-        raise UltravoxError(
-            "Ultravox's address, or one that it refers to, is malformed."
-        ) from error
+        raise UltravoxError("Ultravox's address, or one it refers to, is malformed.") from error
+    if not parsed.host:
+        raise UltravoxError("Ultravox's address has no host.")
+    return parsed
 
 
 def _origin(url: Url) -> tuple[str | None, str | None, int | None]:
@@ -164,56 +186,19 @@ def _read(response: urllib3.BaseHTTPResponse, max_bytes: int) -> bytes:
     return b"".join(chunks)
 
 
-class _Line:
-    """A second handle on the open socket, with which another thread can shut it down."""
+def _pool(transport: Transport) -> urllib3.HTTPConnectionPool:
+    """Return a pool of one connection, whose socket the transport holds, too."""
+    options: dict[str, Any] = {"maxsize": 1}
+    if transport.base.scheme == "https":
+        options["ssl_context"] = ssl.create_default_context()
+        options["ssl_context"].load_verify_locations(certifi.where())
+    pool = urllib3.connection_from_url(transport.base.url, **options)
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
-
-    def hold(self, sock: socket.socket) -> None:
-        with self._lock:
-            self._close()
-            self._socket = socket.socket(fileno=os.dup(sock.fileno()))
-
-    def cut(self) -> None:
-        with self._lock:
-            if self._socket is not None:
-                try:
-                    self._socket.shutdown(socket.SHUT_RDWR)
-                except OSError as error:
-                    logger.debug("The connection was closed already: %s", error)
-
-    def close(self) -> None:
-        with self._lock:
-            self._close()
-
-    def _close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-
-
-def _pool(base: Url, line: _Line) -> urllib3.HTTPConnectionPool:
-    """Return a pool of one connection, whose socket `line` holds too."""
-
-    class Connection(urllib3.connection.HTTPConnection):
+    class Connection(pool.ConnectionCls):  # type: ignore[name-defined]
         def _new_conn(self) -> socket.socket:
-            sock = super()._new_conn()
-            line.hold(sock)
+            sock: socket.socket = super()._new_conn()
+            transport.hold(sock)
             return sock
 
-    class TLSConnection(Connection, urllib3.connection.HTTPSConnection):
-        pass
-
-    if base.scheme == "https":
-        context = ssl.create_default_context()
-        context.load_verify_locations(certifi.where())
-        tls_pool = urllib3.HTTPSConnectionPool(
-            base.host or "", base.port, maxsize=1, ssl_context=context
-        )
-        tls_pool.ConnectionCls = TLSConnection
-        return tls_pool
-    pool = urllib3.HTTPConnectionPool(base.host or "", base.port, maxsize=1)
     pool.ConnectionCls = Connection
     return pool

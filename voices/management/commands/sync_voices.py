@@ -43,7 +43,7 @@ class Command(BaseCommand):
                 self.stdout.write(f"Page {run.pages}: {voices} voices{of} so far")
 
         try:
-            with bar, _ended_by_sigterm(), _quiet(verbosity):
+            with bar, _as_a_command(verbosity):
                 run = sync_voices(
                     trigger=SyncRun.Trigger.COMMAND,
                     agency=None if agency is None else _agency(agency),
@@ -68,28 +68,21 @@ def _agency(agency_id: str) -> Agency:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the sync as Ctrl-C does, so that its run is closed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals go to the main thread
-        return
-    before = signal.signal(signal.SIGTERM, _exit)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _quiet(verbosity: int) -> Iterator[None]:
-    """Keep warnings out of the output: a failure is one line."""
+def _as_a_command(verbosity: int) -> Iterator[None]:
+    """Meanwhile, let SIGTERM end the sync as Ctrl-C does, and let a failure be one line."""
     logger = logging.getLogger("voices")
-    before = logger.level
-    logger.setLevel(logging.ERROR if verbosity < 2 else before)
+    level = logger.level
+    has_signals = threading.current_thread() is threading.main_thread()
+    if has_signals:
+        handler = signal.signal(signal.SIGTERM, _exit)
+    if verbosity < 2:
+        logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        logger.setLevel(level)
+        if has_signals:
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _exit(signum: int, frame: Any) -> NoReturn:
