@@ -53,6 +53,7 @@ FAULTS = [
         ("body_nested_100000", "answers with 100,000 levels", body(_nested(100_000))),
         ("body_results_missing", "answers without results", body('{"next":null,"total":0}')),
         ("body_results_null", "answers with results of null", body('{"results":null}')),
+        ("body_results_object", "answers with results that are an object", body('{"results":{}}')),
         ("body_not_utf_8", "answers with a name in Latin-1", _renamed(b"Am\xe9lie")),
         ("body_surrogate_bytes", "answers with half a surrogate pair in bytes, which UTF-8 does not allow",
          _renamed(b"\xed\xa0\x80")),
