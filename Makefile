@@ -15,7 +15,7 @@ test: $(VENV)/dev
 	$(BIN)/$(RUN) -m pytest -n 4 --dist worksteal $(TESTS)
 
 docs: $(VENV)/dev
-	$(BIN)/python -m pytest -n 4 --dist worksteal -q -m reliability --reliability docs/reliability.md
+	$(BIN)/python -m pytest -n 4 --dist worksteal -q -m reliability --reliability docs
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

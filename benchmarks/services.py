@@ -1,8 +1,6 @@
-"""What contenders run against: databases of their own, and the sandbox in a process of its own."""
+"""What contenders run against: databases of their own, and an Ultravox in a process of its own."""
 
 import contextlib
-import http.client
-import json
 import os
 import shutil
 import socket
@@ -162,10 +160,10 @@ class Sandbox:
 
     def set_latency(self, milliseconds: float) -> None:
         """Wait this long before each page from now on."""
-        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=60)
-        with contextlib.closing(connection):
-            connection.request("PUT", "/_sandbox", json.dumps({"latency": milliseconds / 1000}))
-            connection.getresponse().read()
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(milliseconds, file=self._process.stdin, flush=True)
+        self._process.stdout.readline()
 
     def pages_per_second(self) -> float:
         """Read the listing with a client that does not even parse, and return its speed."""

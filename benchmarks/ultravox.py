@@ -1,21 +1,24 @@
-"""The sandbox in a process of its own, for measuring: `python -m benchmarks.ultravox VOICES`.
+"""The tests' Ultravox in a process of its own, to measure against: `python -m benchmarks.ultravox VOICES`.
 
-Prints its URL once all pages are made ahead, and ends with its standard input.
+Prints its URL once all pages are made ahead. A line of its standard input is the latency of each page
+from then on, in milliseconds, and is answered by the same line; it ends with its standard input.
 """
 
 import gc
 import sys
 
-from sandbox import Sandbox
+from tests.ultravox import Ultravox
 
 
 def main() -> None:
-    with Sandbox(count=int(sys.argv[1]), record=False) as sandbox:
-        sandbox.warm_up()
+    with Ultravox(count=int(sys.argv[1]), record=False) as ultravox:
+        ultravox.warm_up()
         gc.collect()
         gc.freeze()
-        print(sandbox.url, flush=True)
-        sys.stdin.read()
+        print(ultravox.url, flush=True)
+        for line in sys.stdin:
+            ultravox.latency = float(line) / 1000
+            print(line, end="", flush=True)
 
 
 if __name__ == "__main__":

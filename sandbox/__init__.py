@@ -1,6 +1,5 @@
-"""A stand-in for the Ultravox API: to try the project without a key, for tests and benchmarks."""
+"""A small stand-in for Ultravox's voices API, to try and to develop the project without a key."""
 
-from sandbox.faults import FAULTS, Fault
 from sandbox.server import API_KEY, Sandbox
 
-__all__ = ["API_KEY", "FAULTS", "Fault", "Sandbox"]
+__all__ = ["API_KEY", "Sandbox"]

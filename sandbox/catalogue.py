@@ -96,100 +96,84 @@ PROVIDER_LABELS = {
 
 
 def _definition(provider: str | None, number: int, token: str, tag: str) -> dict[str, Any]:
-    if provider == "eleven_labs":
-        return {
-            "elevenLabs": {
-                "voiceId": token[:20],
-                "model": ("eleven_flash_v2_5", "eleven_turbo_v2_5")[number % 2],
-                "speed": round(0.7 + number % 11 * 0.05, 2),
-                "useSpeakerBoost": number % 2 == 0,
-                "style": round(number % 10 / 10, 1),
-                "similarityBoost": 0.75,
-                "stability": 0.5,
-                "pronunciationDictionaries": [
-                    {"dictionaryId": f"dict_{token[:12]}", "versionId": f"v{number % 7 + 1}"}
-                ],
-                "optimizeStreamingLatency": number % 5,
-                "maxSampleRate": 44_100,
-                "enableSsmlParsing": number % 4 == 0,
+    match provider:
+        case "eleven_labs":
+            return {
+                "elevenLabs": {
+                    "voiceId": token[:20],
+                    "model": ("eleven_flash_v2_5", "eleven_turbo_v2_5")[number % 2],
+                    "speed": round(0.7 + number % 11 * 0.05, 2),
+                    "useSpeakerBoost": number % 2 == 0,
+                    "style": round(number % 10 / 10, 1),
+                    "similarityBoost": 0.75,
+                    "stability": 0.5,
+                    "pronunciationDictionaries": [
+                        {"dictionaryId": f"dict_{token[:12]}", "versionId": f"v{number % 7 + 1}"}
+                    ],
+                    "optimizeStreamingLatency": number % 5,
+                    "maxSampleRate": 44_100,
+                }
             }
-        }
-    if provider == "cartesia":
-        emotion = ("neutral", "calm", "content", "sad")[number % 4]
-        return {
-            "cartesia": {
-                "voiceId": str(uuid.UUID(token)),
-                "model": "sonic-3",
-                "speed": round(number % 9 / 4 - 1, 2),
-                "emotions": [emotion, "curiosity:low"],
-                "generationConfig": {
-                    "volume": round(0.5 + number % 16 / 10, 1),
-                    "speed": round(0.6 + number % 10 / 10, 1),
-                    "emotion": emotion,
-                    "pronunciationDictId": f"pdict_{token[:16]}",
-                },
+        case "cartesia":
+            emotion = ("neutral", "calm", "content", "sad")[number % 4]
+            return {
+                "cartesia": {
+                    "voiceId": str(uuid.UUID(token)),
+                    "model": "sonic-3",
+                    "emotions": [emotion, "curiosity:low"],
+                    "generationConfig": {
+                        "volume": round(0.5 + number % 16 / 10, 1),
+                        "speed": round(0.6 + number % 10 / 10, 1),
+                        "emotion": emotion,
+                        "pronunciationDictId": f"pdict_{token[:16]}",
+                    },
+                }
             }
-        }
-    if provider == "lmnt":
-        return {
-            "lmnt": {
-                "voiceId": token,
-                "model": "blizzard",
-                "speed": round(0.25 + number % 8 / 4, 2),
-                "conversational": number % 2 == 0,
+        case "lmnt":
+            speed = round(0.25 + number % 8 / 4, 2)
+            return {"lmnt": {"voiceId": token, "model": "blizzard", "speed": speed}}
+        case "google":
+            name = ("Charon", "Kore", "Puck", "Aoede")[number % 4]
+            return {"google": {"voiceId": f"{tag}-Chirp3-HD-{name}", "speakingRate": 1.0}}
+        case "inworld":
+            name = ("Ashley", "Dennis", "Olivia")[number % 3]
+            return {
+                "inworld": {
+                    "voiceId": f"{name}-{token[:8]}",
+                    "modelId": "inworld-tts-1-max",
+                    "temperature": round(number % 21 / 10, 1),
+                }
             }
-        }
-    if provider == "google":
-        return {
-            "google": {
-                "voiceId": f"{tag}-Chirp3-HD-{('Charon', 'Kore', 'Puck', 'Aoede')[number % 4]}",
-                "speakingRate": round(0.25 + number % 8 / 4, 2),
+        case "respeecher":
+            return {
+                "respeecher": {
+                    "voiceId": f"respeecher-{token[:12]}",
+                    "model": "/v1/public/tts/ua-rt" if tag == "uk-UA" else "/v1/public/tts/en-rt",
+                    "seed": number,
+                    "topK": -1,
+                    "topP": 0.95,
+                }
             }
-        }
-    if provider == "inworld":
-        return {
-            "inworld": {
-                "voiceId": f"{('Ashley', 'Dennis', 'Olivia')[number % 3]}-{token[:8]}",
-                "modelId": "inworld-tts-1-max",
-                "speakingRate": round(0.5 + number % 11 / 10, 1),
-                "temperature": round(number % 21 / 10, 1),
-                "applyTextNormalization": number % 2 == 0,
+        case _:
+            return {
+                "generic": {
+                    "url": f"https://tts.example/v1/speak?token=sandbox-not-a-secret-{token[:8]}",
+                    "headers": {
+                        "Authorization": "Bearer sandbox-not-a-secret",
+                        "X-Account": f"account-{token[:6]}",
+                    },
+                    "body": {
+                        "text": "{text}",
+                        "voice": token[:10],
+                        "apiKey": "sandbox-not-a-secret",
+                        "format": {"container": "wav", "rate": 24_000},
+                    },
+                    "responseSampleRate": 24_000,
+                    "responseWordsPerMinute": 150,
+                    "responseMimeType": "audio/wav",
+                    "jsonByteEncoding": "JSON_BYTE_ENCODING_BASE64",
+                }
             }
-        }
-    if provider == "respeecher":
-        return {
-            "respeecher": {
-                "voiceId": f"respeecher-{token[:12]}",
-                "model": "/v1/public/tts/ua-rt" if tag == "uk-UA" else "/v1/public/tts/en-rt",
-                "seed": number,
-                "temperature": 0.8,
-                "topK": -1,
-                "topP": 0.95,
-                "minP": 0.05,
-                "presencePenalty": 0.0,
-                "repetitionPenalty": 1.1,
-                "frequencyPenalty": 0.0,
-            }
-        }
-    return {
-        "generic": {
-            "url": f"https://tts.example/v1/speak?token=sandbox-not-a-secret-{token[:8]}",
-            "headers": {
-                "Authorization": "Bearer sandbox-not-a-secret",
-                "X-Account": f"account-{token[:6]}",
-            },
-            "body": {
-                "text": "{text}",
-                "voice": token[:10],
-                "apiKey": "sandbox-not-a-secret",
-                "format": {"container": "wav", "rate": 24_000},
-            },
-            "responseSampleRate": 24_000,
-            "responseWordsPerMinute": 150,
-            "responseMimeType": "audio/wav",
-            "jsonByteEncoding": "JSON_BYTE_ENCODING_BASE64",
-        }
-    }
 
 
 def _make_voice(number: int, base_url: str) -> Voice:
@@ -219,7 +203,8 @@ def _make_voice(number: int, base_url: str) -> Voice:
     elif number % 2:
         voice["primaryLanguage"] = None
     voice["languageLabel"] = None if multilingual else language.label
-    voice["previewUrl"] = base_url + path
+    # Ultravox documents an address for each; a page has to cope with none all the same.
+    voice["previewUrl"] = None if number % 37 == 36 else base_url + path
     voice["ownership"] = "private" if private else "public"
     voice["billingStyle"] = (
         "VOICE_BILLING_STYLE_EXTERNAL"

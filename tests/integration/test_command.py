@@ -13,8 +13,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from agencies.models import Agency
-from sandbox.exchange import Exchange
-from tests.ultravox import API_KEY, Ultravox
+from tests.ultravox import API_KEY, Exchange, Ultravox
 from voices.models import SyncRun, Voice
 
 SYNCED = "Synced 300 voices from Ultravox\n"

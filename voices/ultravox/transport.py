@@ -112,6 +112,8 @@ class Transport:
             raise UltravoxError(message, is_transient=True) from error
         finally:
             self._ends_at = math.inf
+        if time.monotonic() > ends_at:  # what looks whole may have been cut off
+            raise UltravoxError(is_transient=True)
         return Response(response.status, response.headers, body, may_be_cut_off)
 
     def resolve(self, url: str, reference: str) -> str:

@@ -1,0 +1,38 @@
+"""A client of Ultravox that does not wait long, and what must be left of it: nothing."""
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from tests.ultravox import API_KEY, Ultravox
+from voices.ultravox import UltravoxClient, client, read_ahead
+
+DEADLINE = 8.0  # seconds
+
+
+def hurry(monkeypatch: pytest.MonkeyPatch, *, backoff: float = 0.01) -> None:
+    """Let clients wait for so many seconds before a retry, and look often at what is under way."""
+    monkeypatch.setattr(client, "BACKOFF", backoff)
+    monkeypatch.setattr(read_ahead, "TICK", 0.02)
+
+
+def client_of(ultravox: Ultravox, **changes: Any) -> UltravoxClient:
+    options: dict[str, Any] = {
+        "api_url": ultravox.url,
+        "api_key": API_KEY,
+        "timeout": 5,
+        "deadline": time.monotonic() + DEADLINE,
+        "max_page_bytes": 1 << 18,
+        "max_bytes": 1 << 19,
+        "max_pages": 8,
+    }
+    return UltravoxClient(**(options | changes))
+
+
+def assert_nothing_is_left(ultravox: Ultravox) -> None:
+    """Check that no thread and no connection outlives a listing, and that the decoy saw nobody."""
+    ultravox.wait_until(lambda: ultravox.open_connections == 0)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ultravox")]
+    assert ultravox.decoy.connections == 0
