@@ -336,7 +336,10 @@ class Drive:
         return seen
 
     def send_raw(self, head: str) -> bytes:
-        """Send a malformed request to its end, and return the answer."""
+        """Send gunicorn a malformed request to its end, which its log must not quote; return the answer.
+
+        The answer quotes to its sender what it sent; nginx, in front, answers instead: test_nginx.py.
+        """
         server = ("127.0.0.1", urlsplit(self.url).port or 0)
         with socket.create_connection(server, timeout=20) as connection:
             connection.sendall(head.replace("\n", "\r\n").encode())
@@ -344,7 +347,6 @@ class Drive:
             answer = b""
             while data := connection.recv(65536):
                 answer += data
-        self.outputs.append(Output(f"raw {head[:40]!r}", answer))
         return answer
 
     # The database
