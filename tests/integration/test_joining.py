@@ -153,13 +153,15 @@ class TestInOneProcess:
 
     def test_takes_over_from_an_interrupted_run(self, ultravox: Ultravox, agency: Agency) -> None:
         def interrupt(*_: Any) -> None:
+            wait_for(self.waits)
             raise KeyboardInterrupt
 
         ultravox.hold_after(1)
         first = self.in_thread(lambda: sync_voices(trigger="command", progress=interrupt))
         ultravox.wait_for_requests(2)
-        ultravox.release()
         joined = self.in_thread(lambda: sync_voices(trigger="service"))
+        wait_for(self.waits)
+        ultravox.release()
         with pytest.raises(KeyboardInterrupt):
             first.result()
         assert joined.result().synced == 300
