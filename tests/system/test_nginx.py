@@ -409,6 +409,7 @@ def test_nothing_secret_is_logged(site: Site, tmp_path: Path) -> None:
     secrets = [b"apikey: " + marked, b"Authorization: Bearer " + marked, b"Cookie: a=" + marked]
     target = b"/nothing?signature=" + marked
     referer = b"Referer: http://localhost/?" + marked
+    assert_synced(site.url)
     with Nginx("http://127.0.0.1:9", tmp_path) as lonely:
         for url in (site.url, site.web, lonely.url):
             assert exchange(url, head(target, *secrets, referer))[0] in {404, 503}
