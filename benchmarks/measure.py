@@ -24,8 +24,8 @@ class Series:
     def seconds(self, name: str) -> float:
         return statistics.median(cost.seconds for cost in self.costs[name])
 
-    def ratio(self, name: str) -> float:
-        return self.seconds(name) / self.seconds("floor")
+    def ratio(self, name: str, other: str = "floor") -> float:
+        return self.seconds(name) / self.seconds(other)
 
 
 def in_process(
