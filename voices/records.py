@@ -26,20 +26,20 @@ MAX_DIGITS = 1000  # of an integer; Python converts no more than 4,300
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 LARGE_FLOAT = re.compile(rb"(?:^|[:,\[])-?[0-9.]+e[0-9]")  # 1e16 and more, as orjson writes it
 
-COLUMNS = {
+COLUMNS = {  # in the order of the model's fields
     "id": "voiceId",
     "name": "name",
     "description": "description",
-    "preview_url": "previewUrl",
     "language_label": "languageLabel",
     "primary_language": "primaryLanguage",
     "ownership": "ownership",
     "billing_style": "billingStyle",
     "provider": "provider",
+    "preview_url": "previewUrl",
     "definition": "definition",
 }
 FIELDS = tuple(COLUMNS.values())[:-1]
-REPEATED = 4  # from this column on many voices share a text, which is kept in memory once
+REPEATED = slice(3, 8)  # columns whose texts many voices share: each is kept in memory once
 
 Row = tuple[str | None, ...]
 
@@ -82,8 +82,9 @@ def _plain_row(record: dict[str, Any]) -> Row | None:
     ):
         return None
     return (
-        *texts[:REPEATED],
-        *[sys.intern(text) if text else text for text in texts[REPEATED:]],
+        *texts[: REPEATED.start],
+        *[sys.intern(text) if text else text for text in texts[REPEATED]],
+        *texts[REPEATED.stop :],
         None if definition is None else dumped.decode(),
     )
 

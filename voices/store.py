@@ -123,10 +123,9 @@ def _bulk_create(rows: Sequence[Row], synced_at: datetime) -> None:
 
 def _instances(rows: Sequence[Row], synced_at: datetime) -> Iterator[Voice]:
     for row in rows:
-        values: dict[str, Any] = dict(zip(COLUMNS, row, strict=True))
-        if values["definition"] is not None:
-            values["definition"] = json.loads(values["definition"])
-        yield Voice(**values, last_synced_at=synced_at)
+        definition = None if row[-1] is None else json.loads(row[-1])
+        fields: tuple[Any, ...] = (*row[:-1], definition, synced_at)
+        yield Voice(*fields)  # type: ignore[misc]  # by position, which takes half the time
 
 
 def _copy(rows: Sequence[Row], synced_at: datetime) -> None:
