@@ -24,7 +24,7 @@ MAX_DEPTH = 100  # levels of `definition`; SQLite's JSON stops at 1,000
 MAX_DIGITS = 1000  # of an integer; Python converts no more than 4,300
 
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-LARGE_FLOAT = re.compile(rb"(?:^|[:,\[])-?[0-9.]+e[0-9]")  # 1e16 and more, as orjson writes it
+LARGE_FLOAT = re.compile(rb"(?:^|[:,\[])-?[0-9.]+e\+?[0-9]")  # 1e16 and more, as orjson writes it
 
 COLUMNS = {  # in the order of the model's fields
     "id": "voiceId",

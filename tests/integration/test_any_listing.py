@@ -106,6 +106,7 @@ def text(value: Any) -> Any:
 @given(listing=st.lists(records, max_size=5))
 @example(listing=[{"voiceId": "a", "definition": {"n": [1e16, 1e23, -0.0, 5e-324, 1.5]}}])
 @example(listing=[{"voiceId": "a", "definition": 1e16}, {"voiceId": "b", "definition": "1e16"}])
+@example(listing=[{"voiceId": "a", "name": "", "definition": {"n": 7.205759403792151e16}}])
 @example(listing=[{"voiceId": "a\0"}, {"voiceId": "a\ud800"}, {"voiceId": "a"}])
 @example(listing=[{"voiceId": 12}, {"voiceId": True}, {"voiceId": ""}, {"voiceId": " "}, [], 5])
 @shows("input")
