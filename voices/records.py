@@ -15,6 +15,7 @@ import math
 import re
 import sys
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -27,17 +28,12 @@ UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 LARGE_FLOAT = re.compile(rb"(?:^|[:,\[])-?[0-9.]+e\+?[0-9]")  # 1e16 and more, as orjson writes it
 
 COLUMNS = {  # in the order of the model's fields
-    "id": "voiceId",
-    "name": "name",
-    "description": "description",
-    "language_label": "languageLabel",
-    "primary_language": "primaryLanguage",
-    "ownership": "ownership",
-    "billing_style": "billingStyle",
-    "provider": "provider",
+    "id": "voiceId", "name": "name", "description": "description",
+    "language_label": "languageLabel", "primary_language": "primaryLanguage",
+    "ownership": "ownership", "billing_style": "billingStyle", "provider": "provider",
     "preview_url": "previewUrl",
     "definition": "definition",
-}
+}  # fmt: skip
 FIELDS = tuple(COLUMNS.values())[:-1]
 REPEATED = slice(3, 8)  # columns whose texts many voices share: each is kept in memory once
 
@@ -65,11 +61,8 @@ def _plain_row(record: dict[str, Any]) -> Row | None:
     try:
         joined = "".join([text for text in texts if text is not None]).encode()
         dumped = orjson.dumps(definition)
-    except (
-        TypeError,
-        UnicodeEncodeError,
-    ):  # another type, a surrogate, a long number, deep nesting
-        return None
+    except (TypeError, UnicodeEncodeError):
+        return None  # another type, a surrogate, a long number, deep nesting
     if (
         not voice_id
         or len(voice_id.encode()) > MAX_ID_BYTES
@@ -96,7 +89,7 @@ def _row(record: dict[str, Any]) -> Row:
         _identifier(voice_id),
         _text(name) or "",
         *map(_text, texts),
-        None if definition is None else json.dumps(definition, ensure_ascii=False),
+        None if definition is None else _dump(definition),
     )
 
 
@@ -118,9 +111,7 @@ def _type_name(value: Any) -> str:
 def _text(value: Any) -> str | None:
     if value is None:
         return None
-    if not isinstance(value, str):
-        value = json.dumps(_storable(value), ensure_ascii=False)
-    return clean(value)
+    return clean(value if isinstance(value, str) else _dump(_storable(value)))
 
 
 def clean(text: str) -> str:
@@ -150,31 +141,19 @@ def _storable(value: Any, depth: int = 0) -> Any:
 def _json_text(value: Any) -> str:
     """Return a value's JSON text, however deep: json.dumps recurses, and much of the stack is used."""
     parts: list[str] = []
-    left: list[Any] = [value]  # to be written, the next one last
+    left: list[Any] = [(value,)]  # texts, and values in tuples; the next one last
     while left:
-        item = left.pop()
-        if isinstance(item, _Written):
-            parts.append(item)
-        elif isinstance(item, dict):
-            pairs = [(_Written(f", {_dump(key)}: "), inner) for key, inner in item.items()]
-            left += _reversed("{", pairs, "}")
-        elif isinstance(item, list):
-            left += _reversed("[", [(_Written(", "), inner) for inner in item], "]")
-        else:
-            parts.append(_dump(item))
+        match left.pop():
+            case str(text):
+                parts.append(text)
+            case (dict(members),):
+                pieces = [(", ", f"{_dump(key)}: ", (item,)) for key, item in members.items()]
+                left += reversed(["{", *list(chain(*pieces))[1:], "}"])
+            case (list(items),):
+                left += reversed(["[", *list(chain(*[(", ", (item,)) for item in items]))[1:], "]"])
+            case (item,):
+                parts.append(_dump(item))
     return "".join(parts)
-
-
-def _reversed(opening: str, pairs: list[tuple["_Written", Any]], closing: str) -> list[Any]:
-    flat = [each for pair in pairs for each in pair]
-    flat[:1] = [_Written(flat[0].removeprefix(", "))] if flat else []
-    return [_Written(closing), *reversed(flat), _Written(opening)]
-
-
-class _Written(str):
-    """Text that is JSON already."""
-
-    __slots__ = ()
 
 
 def _dump(value: Any) -> str:
