@@ -32,9 +32,6 @@ def _log_retry(error: Exception, interval: float) -> None:
 def _send_until_sent(**_signal: Any) -> None:
     """Let beat wait for a broker that is down: it would give up, leaving the sync to its next turn."""
     app.conf.task_publish_retry_policy = {
-        "max_retries": None,
-        "interval_start": 0,  # seconds
-        "interval_step": 1,
-        "interval_max": 10,
-        "errback": _log_retry,
-    }
+        "max_retries": None, "errback": _log_retry,
+        "interval_start": 0, "interval_step": 1, "interval_max": 10,  # seconds
+    }  # fmt: skip

@@ -94,10 +94,6 @@ def _sentences(detail: Any, field: str = "") -> Iterator[str]:
 class ErrorPage(HttpResponse):
     """An error for a person."""
 
-    def __init__(self, body: dict[str, Any], status: int) -> None:
-        # Without the request: a page that says the database is down must not ask it who is logged in.
-        super().__init__(render_to_string("voices/error.html", body), status=status)
-
 
 def error_response(
     request: HttpRequest, code: str, message: str | None = None
@@ -105,7 +101,8 @@ def error_response(
     """Answer outside the API's views: with a page if a person asked for one, else with JSON."""
     body, status = error_body(code, message), ERRORS[code].status
     if re.match(settings.PAGE_ADDRESSES, request.path_info.lstrip("/")):
-        return ErrorPage(body, status)
+        # Without the request: a page that says the database is down must not ask it who calls.
+        return ErrorPage(render_to_string("voices/error.html", body), status=status)
     return JsonResponse(body, status=status)
 
 
@@ -125,11 +122,8 @@ def locked_out(
     request: HttpRequest, original: Any = None, credentials: dict[str, Any] | None = None
 ) -> HttpResponse:
     """Answer a login that axes has locked after too many failures."""
-    response = error_response(
-        request,
-        "rate_limited",
-        "Too many failed logins: wait a few minutes before the next try.",
-    )
+    words = "Too many failed logins: wait a few minutes before the next try."
+    response = error_response(request, "rate_limited", words)
     response["Retry-After"] = str(math.ceil(settings.LOGIN_LOCK_MINUTES * 60))
     return response
 
@@ -145,16 +139,13 @@ class OneForm:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
-        if (
-            response.status_code < 400
-            or response.headers.get("Content-Type") == "application/json"
-            or isinstance(response, ErrorPage)
-        ):
+        status, is_json = response.status_code, response.get("Content-Type") == "application/json"
+        if status < 400 or is_json or isinstance(response, ErrorPage):
             return response
-        fallback = UNEXPECTED if response.status_code >= 500 else "invalid_request"
-        answer = error_response(request, CODES_OF_STATUSES.get(response.status_code, fallback))
-        if "Allow" in response.headers:
-            answer["Allow"] = response.headers["Allow"]
+        fallback = UNEXPECTED if status >= 500 else "invalid_request"
+        answer = error_response(request, CODES_OF_STATUSES.get(status, fallback))
+        if "Allow" in response:
+            answer["Allow"] = response["Allow"]
         return answer
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:

@@ -7,41 +7,33 @@ from typing import ClassVar, NamedTuple
 
 
 class Answer(NamedTuple):
+    """A status, and one sentence for a person: no key, token, SQL or another server's words."""
+
     status: int
-    message: (
-        str  # one sentence for a person, never with a key, a token, SQL or another server's words
-    )
+    message: str
 
 
 ERRORS = {
     # Of a sync
-    "no_api_key": Answer(
-        400, "No Ultravox API key is configured; add one to an agency in the admin."
-    ),
-    "not_agency_user": Answer(
-        403, "You belong to no agency; ask an administrator to add you to yours."
-    ),
-    "credentials_unavailable": Answer(
-        500,
-        "The stored Ultravox API key could not be read; ask an administrator to enter it again.",
-    ),
-    "save_failed": Answer(
-        500, "The database could not save the voices; nothing was changed. Try again later."
-    ),
-    "ultravox_error": Answer(
-        502, "Ultravox could not be reached; nothing was changed. Try again later."
-    ),
+    "no_api_key": Answer(400,
+        "No Ultravox API key is configured; add one to an agency in the admin."),
+    "not_agency_user": Answer(403,
+        "You belong to no agency; ask an administrator to add you to yours."),
+    "credentials_unavailable": Answer(500,
+        "The stored Ultravox API key could not be read; ask an administrator to enter it again."),
+    "save_failed": Answer(500,
+        "The database could not save the voices; nothing was changed. Try again later."),
+    "ultravox_error": Answer(502,
+        "Ultravox could not be reached; nothing was changed. Try again later."),
     # Of who calls
-    "not_authenticated": Answer(
-        401, "Send a user's token as `Authorization: Bearer ...`, or a service key as `apikey`."
-    ),
+    "not_authenticated": Answer(401,
+        "Send a user's token as `Authorization: Bearer ...`, or a service key as `apikey`."),
     "invalid_token": Answer(401, "The token is invalid or has expired; sign in again."),
     "invalid_api_key": Answer(401, "The apikey is not a service key of this server."),
     "invalid_credentials": Answer(401, "There is no active account with these credentials."),
     "permission_denied": Answer(403, "You may not do this."),
-    "csrf_failed": Answer(
-        403, "The form's security token is missing or old: reload it, and send again."
-    ),
+    "csrf_failed": Answer(403,
+        "The form's security token is missing or old: reload it, and send again."),
     "rate_limited": Answer(429, "Too many requests: try again later."),
     # Of any request
     "invalid_request": Answer(400, "The request could not be read."),
@@ -49,15 +41,14 @@ ERRORS = {
     "method_not_allowed": Answer(405, "This address does not answer to that method."),
     "body_too_large": Answer(413, "The request's body is too large."),
     "unsupported_media_type": Answer(415, "Send JSON, with Content-Type: application/json."),
-    "internal_error": Answer(
-        500, "Something went wrong on our side; nothing was changed. Try again later."
-    ),
+    "internal_error": Answer(500,
+        "Something went wrong on our side; nothing was changed. Try again later."),
     "database_unavailable": Answer(500, "The database could not be reached; try again later."),
     # Of nginx alone: deploy/nginx.conf
     "address_too_long": Answer(414, "The request's address is too long."),
     "header_too_large": Answer(431, "The request's headers are too large."),
     "unavailable": Answer(503, "The service does not answer at the moment. Try again later."),
-}
+}  # fmt: skip
 
 
 class ServiceError(Exception):
