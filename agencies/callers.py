@@ -5,19 +5,13 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import Throttled
+from rest_framework.exceptions import NotAuthenticated, Throttled
 from rest_framework.request import Request
 
 from agencies.models import User
 from agencies.throttling import FailedAuthenticationThrottle
 from agencies.tokens import InvalidToken, user_of_token
 from voiceproject.errors import ServiceError
-
-
-class NotAuthenticated(ServiceError):
-    """Report a request without credentials."""
-
-    code = "not_authenticated"
 
 
 class InvalidApiKey(ServiceError):
@@ -31,6 +25,7 @@ class Service:
     """A caller with a service key; `request.user` of its requests."""
 
     is_authenticated = True
+    pk = "service"  # what throttles count it by
 
 
 class CallerAuthentication(BaseAuthentication):

@@ -19,13 +19,9 @@ class CredentialsUnavailable(ServiceError):
 class Ciphertext(str):
     """A Fernet token, as the column holds it."""
 
-    __slots__ = ()
-
 
 class FixtureText(Ciphertext):
     """A token from a fixture: `loaddata` saves it as it is, so a bad one cannot make it fail."""
-
-    __slots__ = ()
 
 
 def fernet() -> MultiFernet:

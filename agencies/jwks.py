@@ -78,7 +78,4 @@ class KeySet:
         self._read_at = time.monotonic()
 
 
-@cache
-def key_set(url: str) -> KeySet:
-    """Return this process's one KeySet for that URL."""
-    return KeySet(url)
+key_set = cache(KeySet)  # of a URL: one in this process

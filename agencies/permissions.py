@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from rest_framework.exceptions import NotAuthenticated
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from agencies.callers import NotAuthenticated, Service
+from agencies.callers import Service
 from agencies.models import User
 from voiceproject.errors import ServiceError
 

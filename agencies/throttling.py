@@ -10,7 +10,7 @@ from typing import Any
 from django.http import HttpRequest
 from redis.exceptions import RedisError
 from rest_framework.request import Request
-from rest_framework.throttling import BaseThrottle, SimpleRateThrottle
+from rest_framework.throttling import BaseThrottle, UserRateThrottle
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,9 @@ def login_name(request: HttpRequest, credentials: dict[str, Any] | None = None) 
     return str(given.get("username") or given.get("email") or "").strip().lower()[:255]
 
 
-class _Throttle(SimpleRateThrottle):
+class _Throttle(UserRateThrottle):
+    """Count by the caller's primary key, else by the address; let all in while counting fails."""
+
     def allow_request(self, request: Request, view: Any) -> bool:
         try:
             return super().allow_request(request, view)
@@ -39,18 +41,7 @@ class _Throttle(SimpleRateThrottle):
             return True
 
 
-class _IPThrottle(_Throttle):
-    def get_cache_key(self, request: Request, view: Any) -> str:
-        return self.cache_format % {"scope": self.scope, "ident": self.get_ident(request)}
-
-
-class FailedAuthenticationThrottle(_IPThrottle):
-    """Count an address's failed authentications."""
-
-    scope = "failed"
-
-
-class TokenThrottle(_IPThrottle):
+class TokenThrottle(_Throttle):
     """Count an address's requests for tokens."""
 
     scope = "token"
@@ -61,8 +52,11 @@ class SyncThrottle(_Throttle):
 
     scope = "sync"
 
+
+class FailedAuthenticationThrottle(_Throttle):
+    """Count an address's failed authentications."""
+
+    scope = "failed"
+
     def get_cache_key(self, request: Request, view: Any) -> str:
-        return self.cache_format % {
-            "scope": self.scope,
-            "ident": getattr(request.user, "pk", "service"),
-        }
+        return self.cache_format % {"scope": self.scope, "ident": self.get_ident(request)}
