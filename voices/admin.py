@@ -19,20 +19,14 @@ from voices.sync import sync_voices
 class _ReadOnlyAdmin(admin.ModelAdmin):
     """Let all staff view rows, and nobody change them: only syncs do."""
 
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return True  # admin.site lets only active staff in
-
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return True
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
+        return True  # admin.site lets only active staff in
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+    has_module_permission = has_view_permission
+    has_add_permission = has_delete_permission = has_change_permission
 
 
 @admin.register(Voice)
@@ -57,9 +51,8 @@ class VoiceAdmin(_ReadOnlyAdmin):
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Refuse URL filters that would let somebody guess a definition's secrets."""
-        return not lookup.startswith("definition") and super().lookup_allowed(
-            lookup, value, request
-        )
+        is_secret = lookup.startswith("definition")
+        return not is_secret and super().lookup_allowed(lookup, value, request)
 
     @admin.display(description="definition")
     def definition_without_secrets(self, voice: Voice) -> SafeString:
@@ -108,6 +101,5 @@ class SyncRunAdmin(_ReadOnlyAdmin):
 
     @admin.display(description="seconds")
     def seconds(self, run: SyncRun) -> str | None:
-        if run.finished_at is None:
-            return None
-        return f"{(run.finished_at - run.started_at).total_seconds():.1f}"
+        took = run.finished_at and run.finished_at - run.started_at
+        return f"{took.total_seconds():.1f}" if took else None

@@ -96,12 +96,9 @@ def _opened(agency: Agency | None, *, trigger: str, user: User | None, deadline:
             try:
                 with transaction.atomic():
                     return SyncRun.objects.create(
-                        trigger=trigger,
-                        agency=agency,
-                        user=user,
-                        started_at=timezone.now(),
-                        heartbeat_at=Now(),
-                    )
+                        trigger=trigger, agency=agency, user=user,
+                        started_at=timezone.now(), heartbeat_at=Now(),
+                    )  # fmt: skip
             except IntegrityError:
                 other = _other(agency)
                 refusals += other is None  # it has just ended, or the lock is not the reason
@@ -154,11 +151,9 @@ def _abandon_dead() -> None:
             locked = _open_runs().filter(is_dead()).select_for_update(skip_locked=True)
             dead = list(locked.values_list("pk", flat=True))
             _open_runs().filter(pk__in=dead).update(
-                status=ABANDONED,
-                finished_at=Now(),
-                error_code="abandoned",
+                status=ABANDONED, finished_at=Now(), error_code="abandoned",
                 error_message="Its process ended before the sync did; nothing was changed.",
-            )
+            )  # fmt: skip
     except OperationalError as error:
         if getattr(error.__cause__, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:
             raise
@@ -206,13 +201,9 @@ def _fail(run: SyncRun, error: BaseException) -> None:
         code, message = INTERRUPTED, "The sync was interrupted; nothing was changed."
     try:
         run.while_open().update(
-            status=FAILED,
-            finished_at=Now(),
-            pages=run.pages,
-            error_code=code,
-            error_message=message,
-            key_refused=isinstance(error, KEY_ERRORS),
-        )
+            status=FAILED, finished_at=Now(), pages=run.pages, error_code=code,
+            error_message=message, key_refused=isinstance(error, KEY_ERRORS),
+        )  # fmt: skip
     except django.db.Error as database_error:
         logger.warning("Run %s stays open: %s", run.pk, type(database_error).__name__)
 

@@ -34,12 +34,9 @@ TRANSIENT_STATES = {"40001", "40P01"}
 TRANSIENT_CODES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 # Of a writing transaction, in milliseconds and seconds. Source: PostgreSQL's manual, chapter 20.
 DEAD_CLIENT_LIMITS = {
-    "client_connection_check_interval": "2000",
-    "idle_in_transaction_session_timeout": "15000",
-    "tcp_keepalives_idle": "10",
-    "tcp_keepalives_interval": "5",
-    "tcp_keepalives_count": "2",
-}
+    "client_connection_check_interval": "2000", "idle_in_transaction_session_timeout": "15000",
+    "tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "2",
+}  # fmt: skip
 
 
 def save(run: SyncRun, rows: Sequence[Row], *, deadline: float) -> None:
@@ -103,12 +100,9 @@ def _hold(run: SyncRun) -> None:
 def _succeed(run: SyncRun) -> None:
     run.status, run.finished_at = SyncRun.Status.SUCCEEDED, timezone.now()
     run.while_open().update(
-        status=run.status,
-        finished_at=run.finished_at,
-        pages=run.pages,
-        synced=run.synced,
-        skipped=run.skipped,
-    )
+        status=run.status, finished_at=run.finished_at,
+        pages=run.pages, synced=run.synced, skipped=run.skipped,
+    )  # fmt: skip
 
 
 def _bulk_create(rows: Sequence[Row], synced_at: datetime) -> None:

@@ -6,7 +6,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from agencies.callers import CallerAuthentication
 from agencies.models import User
 from agencies.permissions import AgencyUserOrService
 from agencies.throttling import SyncThrottle
@@ -26,7 +25,6 @@ SYNC_ERRORS = (
 class SyncVoicesView(APIView):
     """Sync Ultravox's voices into the shared table, for a user's agency or for a service."""
 
-    authentication_classes = (CallerAuthentication,)
     permission_classes = (AgencyUserOrService,)
     throttle_classes = (SyncThrottle,)
     http_method_names = ["post", "options"]
@@ -43,10 +41,7 @@ class SyncVoicesView(APIView):
     def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:
         return Response(status=204)
 
-    @extend_schema(
-        request=None,
-        responses={200: SyncedSerializer} | errors(*SYNC_ERRORS),
-    )
+    @extend_schema(request=None, responses={200: SyncedSerializer} | errors(*SYNC_ERRORS))
     def post(self, request: Request) -> Response:
         caller = request.user
         if isinstance(caller, User):

@@ -25,10 +25,8 @@ logger = logging.getLogger(__name__)
 PAGE_SIZE = 100  # voices
 QUERY = urlencode({"pageSize": PAGE_SIZE, "limit": PAGE_SIZE})
 HEADERS = {
-    "Accept": "application/json",
-    "Accept-Encoding": "gzip, deflate",
-    "User-Agent": "voices-sync",
-}
+    "Accept": "application/json", "Accept-Encoding": "gzip, deflate", "User-Agent": "voices-sync",
+}  # fmt: skip
 RETRIES = 3  # of one page
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 KEY_STATUSES = frozenset({401, 402, 403, 429})  # revoked, unpaid, forbidden, used up
@@ -48,11 +46,12 @@ class KeyRejected(UltravoxError):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page: its records as JSON values, the next page's URL, and how many voices there are."""
+    """Its records as JSON values, the next page's URL, how many voices there are, its bytes."""
 
     records: list[Any]
     next: str | None
     total: int | None
+    size: int
 
 
 @dataclass(kw_only=True, repr=False)
@@ -107,21 +106,17 @@ class UltravoxClient:
             if url in seen:
                 raise UltravoxError("Ultravox's list of voices leads back to itself.")
             if len(seen) >= self.max_pages:
-                raise UltravoxError(
-                    f"Ultravox's list of voices has more than {self.max_pages} pages."
-                )
+                raise _too_long(f"{self.max_pages} pages")
             seen.add(url)
-            page, page_size = self._page(url)
-            size += page_size
+            page = self._page(url)
+            size += page.size
             if size > self.max_bytes:
-                raise UltravoxError(
-                    f"Ultravox's list of voices has more than {self.max_bytes} bytes."
-                )
+                raise _too_long(f"{self.max_bytes} bytes")
             yield page
             url = page.next
 
-    def _page(self, url: str) -> tuple[Page, int]:
-        """Return a page and its size in bytes, after up to RETRIES retries."""
+    def _page(self, url: str) -> Page:
+        """Return a page, after up to RETRIES retries."""
         attempt = 0
         while True:
             try:
@@ -140,8 +135,8 @@ class UltravoxClient:
     def _remaining(self) -> float:
         return self.deadline - time.monotonic()
 
-    def _request(self, url: str) -> tuple[Page, int]:
-        """Return a page and its size, following redirects that stay with Ultravox."""
+    def _request(self, url: str) -> Page:
+        """Return a page, following redirects that stay with Ultravox."""
         for _ in range(MAX_REDIRECTS + 1):
             ends_at = min(time.monotonic() + self.timeout, self.deadline)
             try:
@@ -153,7 +148,7 @@ class UltravoxClient:
                     raise _too_late() from error
                 raise
             if response.status not in REDIRECT_STATUSES:
-                return self._read(url, response), len(response.body)
+                return self._read(url, response)
             url = self._transport.resolve(url, response.headers.get("Location", ""))
         raise UltravoxError("Ultravox redirects without end.")
 
@@ -177,7 +172,12 @@ class UltravoxClient:
             content["results"],
             self._transport.resolve(url, next_url) if next_url else None,
             total if isinstance(total, int) else None,
+            len(response.body),
         )
+
+
+def _too_long(limit: str) -> UltravoxError:
+    return UltravoxError(f"Ultravox's list of voices has more than {limit}.")
 
 
 def _too_late() -> UltravoxError:

@@ -89,14 +89,9 @@ class Transport:
         self._ends_at = ends_at
         try:
             response = self._pool.urlopen(
-                "GET",
-                target,
-                headers=headers,
-                retries=False,
-                redirect=False,
-                preload_content=False,
-                timeout=Timeout(connect=seconds, read=seconds),
-            )
+                "GET", target, headers=headers, timeout=Timeout(connect=seconds, read=seconds),
+                retries=False, redirect=False, preload_content=False,
+            )  # fmt: skip
             try:
                 body = _read(response, max_bytes) if response.status == 200 else b""
                 may_be_cut_off = response.length_remaining is None and not response.chunked

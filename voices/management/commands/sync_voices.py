@@ -22,18 +22,14 @@ class Command(BaseCommand):
     requires_system_checks = ()  # they load the whole web stack; `check` and `migrate` run them
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--agency", metavar="ID", help="sync with this agency's key only, not with any"
-        )
+        words = "sync with this agency's key only, not with any"
+        parser.add_argument("--agency", metavar="ID", help=words)
 
     def handle(self, *args: Any, agency: str | None, verbosity: int, **options: Any) -> None:
         bar = tqdm(
-            desc="Voices",
-            unit="",
-            disable=not sys.stderr.isatty(),
-            leave=False,
-            bar_format="{desc}: {n_fmt}/{total_fmt} |{bar}| {elapsed}{postfix}",
-        )
+            disable=not sys.stderr.isatty(), leave=False,
+            bar_format="Voices: {n_fmt}/{total_fmt} |{bar}| {elapsed}{postfix}",
+        )  # fmt: skip
 
         def show(run: SyncRun, voices: int, total: int | None) -> None:
             bar.total, bar.n = total or bar.total, voices
