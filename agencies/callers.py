@@ -60,6 +60,6 @@ def _caller(request: Request) -> User | Service:
 
 
 def _is_service_key(text: str) -> bool:
-    given = text.encode(errors="surrogatepass")
+    given = text.encode("latin-1", errors="replace")  # the bytes that came
     # A list, not a generator: every key is compared, whichever matches.
     return any([hmac.compare_digest(given, key.encode()) for key in settings.SERVICE_API_KEYS])  # noqa: C419

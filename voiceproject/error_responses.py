@@ -100,7 +100,7 @@ def error_response(
 ) -> ErrorPage | JsonResponse:
     """Answer outside the API's views: with a page if a person asked for one, else with JSON."""
     body, status = error_body(code, message), ERRORS[code].status
-    if re.match(settings.PAGE_ADDRESSES, request.path_info.lstrip("/")):
+    if re.match(settings.PAGE_ADDRESSES, request.path_info.removeprefix("/")):
         # Without the request: a page that says the database is down must not ask it who calls.
         return ErrorPage(render_to_string("voices/error.html", body), status=status)
     return JsonResponse(body, status=status)

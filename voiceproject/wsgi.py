@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from django.core.wsgi import get_wsgi_application
+from gunicorn.http.errors import ParseException
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voiceproject.settings")
 
@@ -19,7 +20,7 @@ def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iter
     fails instead of handing on the answer.
     """
     answer = django(environ, start_response)
-    with contextlib.suppress(OSError):  # the client has gone
+    with contextlib.suppress(OSError, ParseException):  # it is gone, or malformed
         while environ["wsgi.input"].read(64 * 1024):
             pass
     return answer

@@ -78,7 +78,7 @@ def _plain_row(record: dict[str, Any]) -> Row | None:
         *texts[: REPEATED.start],
         *[sys.intern(text) if text else text for text in texts[REPEATED]],
         *texts[REPEATED.stop :],
-        None if definition is None else dumped.decode(),
+        None if dumped == b"null" else dumped.decode(),  # so is NaN
     )
 
 
@@ -96,6 +96,8 @@ def _row(record: dict[str, Any]) -> Row:
 def _identifier(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise UnusableRecord(f"its voiceId is {_type_name(value)}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UnusableRecord("its voiceId is no number")
     text = _text(value) or ""
     if not text.strip():
         raise UnusableRecord("its voiceId is empty")

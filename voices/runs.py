@@ -26,6 +26,7 @@ from agencies.fields import CredentialsUnavailable
 from agencies.models import Agency, User
 from voiceproject.errors import SaveFailed, ServiceError
 from voices.models import SyncRun
+from voices.store import renew_connection
 from voices.ultravox import KeyRejected, UltravoxError
 
 logger = logging.getLogger(__name__)
@@ -100,6 +101,8 @@ def _opened(agency: Agency | None, *, trigger: str, user: User | None, deadline:
                         started_at=timezone.now(), heartbeat_at=Now(),
                     )  # fmt: skip
             except IntegrityError:
+                if agency and not Agency.objects.filter(pk=agency.pk).exists():
+                    raise NoApiKey("The agency was deleted.") from None
                 other = _other(agency)
                 refusals += other is None  # it has just ended, or the lock is not the reason
                 if refusals > 3:
@@ -118,19 +121,28 @@ def _open_runs() -> QuerySet[SyncRun]:
 
 
 def _ended(run: SyncRun, deadline: float) -> SyncRun | None:
-    """Wait for another's run to end, and return it; None if it ended without an outcome."""
+    """Wait for another's run to end, and return it; None if it ended without an outcome.
+
+    A database that is away meanwhile may be back for the outcome.
+    """
     logger.info("Waiting for run %s, which is under way with the same key", run.pk)
     began, looked = time.monotonic(), 0.0
     while True:
-        found = SyncRun.objects.filter(pk=run.pk).first()
-        if found is None or found.status == ABANDONED or found.error_code == INTERRUPTED:
-            return None
-        if not found.is_open:
-            return found
         waited = time.monotonic() - began
-        if waited - looked > 1:
-            looked = waited
-            _abandon_dead()
+        try:
+            if waited - looked > 1:
+                looked = waited
+                _abandon_dead()
+            found = SyncRun.objects.filter(pk=run.pk).first()
+            if found is None or found.status == ABANDONED or found.error_code == INTERRUPTED:
+                return None
+            if not found.is_open:
+                return found
+        except django.db.Error as error:
+            if time.monotonic() >= deadline:
+                raise
+            logger.warning("Run %s could not be looked at: %s", run.pk, type(error).__name__)
+            connection.close()
         _pause(min(max(waited / 10, POLL[0]), POLL[1]), deadline)
 
 
@@ -155,7 +167,7 @@ def _abandon_dead() -> None:
                 error_message="Its process ended before the sync did; nothing was changed.",
             )  # fmt: skip
     except OperationalError as error:
-        if getattr(error.__cause__, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:
+        if getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
             raise
         return  # somebody is writing, perhaps one of them
     if dead:
@@ -199,6 +211,7 @@ def _fail(run: SyncRun, error: BaseException) -> None:
         code, message = ServiceError.code, f"{ServiceError().message} ({type(error).__name__})"
     else:
         code, message = INTERRUPTED, "The sync was interrupted; nothing was changed."
+    renew_connection()
     try:
         run.while_open().update(
             status=FAILED, finished_at=Now(), pages=run.pages, error_code=code,

@@ -18,7 +18,7 @@ from itertools import chain
 from typing import Any
 
 import django.db
-from django.db import OperationalError, connection, transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from voiceproject.errors import SaveFailed
@@ -47,8 +47,7 @@ def save(run: SyncRun, rows: Sequence[Row], *, deadline: float) -> None:
     django.db.Error, and SaveFailed if the run was given up for dead.
     """
     run.synced = len(rows)
-    if not connection.in_atomic_block and not connection.is_usable():
-        connection.close()  # it broke during the wait for Ultravox
+    renew_connection()
     while True:
         try:
             with transaction.atomic():
@@ -60,11 +59,19 @@ def save(run: SyncRun, rows: Sequence[Row], *, deadline: float) -> None:
                     _bulk_create(rows, run.started_at)
                 _succeed(run)
             return
-        except OperationalError as error:
+        except django.db.Error as error:
+            if _was_saved(run):
+                return
             if not _is_transient(error) or time.monotonic() >= deadline:
                 raise
             logger.warning("Writing again after: %s", describe(error))
             time.sleep(random.uniform(0.05, 0.25))  # noqa: S311
+
+
+def renew_connection() -> None:
+    """Drop a connection that broke, as during the wait for Ultravox: Django then opens another."""
+    if not connection.in_atomic_block and not connection.is_usable():
+        connection.close()
 
 
 def describe(error: django.db.Error) -> str:
@@ -105,6 +112,16 @@ def _succeed(run: SyncRun) -> None:
     )  # fmt: skip
 
 
+def _was_saved(run: SyncRun) -> bool:
+    """Return whether only the answer to COMMIT was lost: that transaction closed the run, too."""
+    renew_connection()
+    try:
+        return SyncRun.objects.filter(pk=run.pk, status=SyncRun.Status.SUCCEEDED).exists()
+    except django.db.Error as error:
+        logger.warning("Run %s may have been saved: %s", run.pk, describe(error))
+        return False
+
+
 def _bulk_create(rows: Sequence[Row], synced_at: datetime) -> None:
     for start in range(0, len(rows), BATCH):
         Voice.objects.bulk_create(
@@ -143,7 +160,7 @@ def _copy(rows: Sequence[Row], synced_at: datetime) -> None:
         cursor.execute("DROP TABLE incoming")
 
 
-def _is_transient(error: OperationalError) -> bool:
+def _is_transient(error: django.db.Error) -> bool:
     cause = error.__cause__
     if isinstance(cause, sqlite3.Error):
         return getattr(cause, "sqlite_errorcode", 0) & 0xFF in TRANSIENT_CODES

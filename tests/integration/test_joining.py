@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import requests
-from django.db import connection
+from django.db import OperationalError, connection, connections
 from django.utils import timezone
 
 from agencies.credentials import NoApiKey
@@ -290,3 +290,79 @@ class TestInOneProcess:
         assert ("Your agency" in str(raised.value)) is own
         run = SyncRun.objects.get()
         assert (run.agency, run.status, run.error_code) == (None, "failed", "no_api_key")
+
+    def test_an_agency_that_was_deleted_meanwhile_is_passed_over(
+        self, ultravox: Ultravox, agency: Agency
+    ) -> None:
+        self.refused_first()
+        deleted = Agency.objects.create(
+            name="Deleted", ultravox_api_key="x", created_at="2021-01-01T00:00:00Z"
+        )
+        ultravox.hold_after(0)
+        sync = self.in_thread(lambda: sync_voices(trigger="schedule"))
+        ultravox.wait_for_requests(1)
+        deleted.delete()
+        ultravox.release()
+        assert sync.result(20).agency == agency
+        assert SyncRun.objects.count() == 2
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="run with DATABASE_URL=postgres://...")
+@pytest.mark.django_db(transaction=True)
+class TestTheConnectionBreaks:
+    """The server ends this process's sessions, as when it restarts; the next ones are good."""
+
+    in_thread = TestInOneProcess.in_thread
+    refused_first = TestInOneProcess.refused_first
+
+    def end_sessions(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+
+    def test_while_a_key_is_refused(self, ultravox: Ultravox, agency: Agency) -> None:
+        """The run is closed, and the next key is tried."""
+        self.refused_first()
+        ultravox.hold_after(0)
+        sync = self.in_thread(lambda: sync_voices(trigger="schedule"))
+        ultravox.wait_for_requests(1)
+        self.end_sessions()
+        ultravox.release()
+        assert sync.result(20).agency == agency
+        assert [r.status for r in SyncRun.objects.order_by("id")] == ["failed", "succeeded"]
+
+    def test_while_another_sync_is_waited_for(
+        self, ultravox: Ultravox, agency: Agency, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("INFO", "voices")
+        ultravox.hold_after(1)
+        first = self.in_thread(lambda: sync_voices(trigger="schedule"))
+        ultravox.wait_for_requests(2)
+        joined = self.in_thread(lambda: sync_voices(trigger="service"))
+        wait_for(lambda: "Waiting for run" in caplog.text)
+        self.end_sessions()
+        wait_for(lambda: "could not be looked at" in caplog.text)
+        ultravox.release()
+        assert joined.result(20).pk == first.result(20).pk
+
+    def test_after_the_commit(
+        self, ultravox: Ultravox, agency: Agency, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The voices are there, and only the answer to COMMIT was lost: synced."""
+        wrapper = type(connections["default"])
+        commit = wrapper._commit  # type: ignore[attr-defined]
+
+        commits = []
+
+        def lose_the_answer(database: Any) -> None:
+            commit(database)
+            commits.append(database)
+            if len(commits) == 2:  # the first opened the run
+                database.connection.close()
+                raise OperationalError("server closed the connection unexpectedly")
+
+        monkeypatch.setattr(wrapper, "_commit", lose_the_answer)
+        assert sync_voices(trigger="service").synced == Voice.objects.count() == 300
+        assert SyncRun.objects.get().status == "succeeded"

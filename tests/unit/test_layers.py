@@ -29,6 +29,7 @@ MAY_IMPORT = {
         "agencies.models",
         "voiceproject.errors",
         "voices.models",
+        "voices.store",
         "voices.ultravox",
     },
     "voices.masking": set(),

@@ -83,10 +83,10 @@ class UltravoxClient:
         """
 
         def watch() -> None:
-            tick()
             self._transport.cut_if_late()
             if time.monotonic() > self.deadline + 1:  # a name lookup, for one, cannot be cut
                 raise _too_late()
+            tick()
 
         def stop() -> None:
             self._stopped.set()

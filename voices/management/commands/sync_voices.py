@@ -65,20 +65,22 @@ def _agency(agency_id: str) -> Agency:
 
 @contextmanager
 def _as_a_command(verbosity: int) -> Iterator[None]:
-    """Meanwhile, let SIGTERM end the sync as Ctrl-C does, and let a failure be one line."""
+    """Meanwhile, let SIGTERM end the sync as Ctrl-C does, and let a failure be one line.
+
+    In a program's other threads, signals and the level of its logs are not the command's.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     logger = logging.getLogger("voices")
-    level = logger.level
-    has_signals = threading.current_thread() is threading.main_thread()
-    if has_signals:
-        handler = signal.signal(signal.SIGTERM, _exit)
+    level, handler = logger.level, signal.signal(signal.SIGTERM, _exit)
     if verbosity < 2:
         logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
         logger.setLevel(level)
-        if has_signals:
-            signal.signal(signal.SIGTERM, handler)
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _exit(signum: int, frame: Any) -> NoReturn:
