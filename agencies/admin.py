@@ -3,7 +3,6 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
 from django.http import HttpRequest
 
 from agencies.credentials import key_hint
@@ -14,7 +13,6 @@ class AgencyForm(forms.ModelForm):
     new_key = forms.CharField(
         label="New Ultravox API key",
         required=False,
-        strip=True,
         widget=forms.PasswordInput(attrs={"autocomplete": "off", "size": 60}),
         help_text="Leave empty to keep the stored key. Nobody can read it here again.",
     )
@@ -52,22 +50,8 @@ class AgencyAdmin(admin.ModelAdmin):
         super().save_model(request, obj, form, change)
 
 
-class UserCreationForm(AdminUserCreationForm):
-    class Meta:
-        model = User
-        fields = ("email",)
-
-
-class UserForm(UserChangeForm):
-    class Meta:
-        model = User
-        fields = "__all__"
-
-
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin):
-    form = UserForm
-    add_form = UserCreationForm
     list_display = ("email", "agency", "is_active", "is_staff", "last_login")
     list_filter = ("is_active", "is_staff", "agency")
     list_select_related = ("agency",)
@@ -77,12 +61,11 @@ class UserAdmin(DjangoUserAdmin):
     autocomplete_fields = ("agency",)
     fieldsets = (
         (None, {"fields": ("id", "email", "password", "agency")}),
-        (
-            "Permissions",
-            {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")},
-        ),
+        ("Permissions", {"fields": (
+            "is_active", "is_staff", "is_superuser", "groups", "user_permissions",
+        )}),
         ("Dates", {"fields": ("last_login", "date_joined")}),
-    )
+    )  # fmt: skip
     add_fieldsets = (
         (None, {"fields": ("email", "agency", "usable_password", "password1", "password2")}),
     )

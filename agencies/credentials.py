@@ -74,7 +74,6 @@ def rotate_credentials() -> list[Agency]:
             unreadable.append(agency)
         else:
             rotated = Ciphertext(fernet().rotate(stored.encode()).decode())
-            Agency.objects.filter(pk=agency.pk, ultravox_api_key=stored).update(
-                ultravox_api_key=rotated
-            )
+            unchanged = Agency.objects.filter(pk=agency.pk, ultravox_api_key=stored)
+            unchanged.update(ultravox_api_key=rotated)
     return unreadable

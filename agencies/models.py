@@ -49,9 +49,8 @@ class UserManager(BaseUserManager["User"]):
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
-        return self.create_user(
-            email, password, **{"is_staff": True, "is_superuser": True} | fields
-        )
+        rights = {"is_staff": True, "is_superuser": True}
+        return self.create_user(email, password, **rights | fields)
 
 
 class User(AbstractBaseUser, PermissionsMixin):
@@ -74,11 +73,10 @@ class User(AbstractBaseUser, PermissionsMixin):
         ordering = ("email",)
         constraints = (
             models.UniqueConstraint(
-                Lower("email"),
-                name="unique_email_in_any_case",
+                Lower("email"), name="unique_email_in_any_case",
                 violation_error_message="There is a user with this e-mail address.",
             ),
-        )
+        )  # fmt: skip
 
     def __str__(self) -> str:
         return self.email

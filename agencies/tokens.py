@@ -61,21 +61,16 @@ def _supabase_claims(token: str) -> dict[str, Any]:
     """Return the verified claims of a Supabase token. Raises one of MALFORMED."""
     header = jwt.get_unverified_header(token)
     algorithm = header.get("alg")
-    key: Any
+    key: Any = None
     if algorithm == "HS256" and settings.SUPABASE_JWT_SECRET:
         key = settings.SUPABASE_JWT_SECRET
     elif algorithm in KEY_TYPES and settings.SUPABASE_URL:
         keys = key_set(f"{settings.SUPABASE_URL}/auth/v1/.well-known/jwks.json")
         key = keys.find(header.get("kid"), KEY_TYPES[algorithm])
-    else:
-        key = None
     if key is None:
         raise InvalidToken()
     return jwt.decode(
-        token,
-        key,
-        algorithms=[header["alg"]],
-        audience="authenticated",
+        token, key, algorithms=[header["alg"]], audience="authenticated",
         issuer=f"{settings.SUPABASE_URL}/auth/v1" if settings.SUPABASE_URL else None,
         options={"require": ["exp", "sub", "aud"], "verify_iat": False},
-    )
+    )  # fmt: skip

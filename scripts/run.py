@@ -30,7 +30,7 @@ def main() -> int:
 
     django.setup()
     from django.conf import settings
-    from django.core.management import call_command
+    from django.core.management import CommandError, call_command
 
     from sandbox import Sandbox
 
@@ -38,17 +38,21 @@ def main() -> int:
     call_command("migrate", verbosity=0)
     password = _agency_and_user(os.environ.get("ULTRAVOX_API_KEY", "").strip())
     manager = Manager()
+    sandbox: contextlib.AbstractContextManager = contextlib.nullcontext()
     if _needs_sandbox():
-        sandbox_port = _free_port(8765)
+        sandbox_port = next(number for number in range(8765, 65536) if _is_free(number))
         settings.ULTRAVOX_API_URL = f"http://{HOST}:{sandbox_port}"
         os.environ["ULTRAVOX_API_URL"] = settings.ULTRAVOX_API_URL
+        sandbox = Sandbox(host=HOST, port=sandbox_port)  # later it runs in a process of its own
         manager.add_process("sandbox", f"{sys.executable} -m sandbox --port {sandbox_port}")
         print("Voices: made up by the sandbox. Those of Ultravox: ULTRAVOX_API_KEY=... make run")
-        with Sandbox(host=HOST, port=sandbox_port):  # later it runs in a process of its own
-            _sync()
     else:
         print(f"Voices: those of {settings.ULTRAVOX_API_URL}")
-        _sync()
+    with sandbox:
+        try:
+            call_command("sync_voices")
+        except CommandError as error:
+            print(f"The sync failed: {error}", file=sys.stderr)
     login = f"{EMAIL}, password {password} (shown only now)" if password else "as before"
     print(f"""
   Admin   http://{HOST}:{port}/admin/
@@ -76,17 +80,11 @@ def _port() -> int:
 
 
 def _is_free(port: int) -> bool:
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((HOST, port))
-        except OSError:
-            return False
+    try:
+        socket.create_server((HOST, port)).close()
+    except OSError:
+        return False
     return True
-
-
-def _free_port(wanted: int) -> int:
-    return next(port for port in range(wanted, 65536) if _is_free(port))
 
 
 def _write_env() -> None:
@@ -134,15 +132,6 @@ def _needs_sandbox() -> bool:
     with contextlib.suppress(CredentialsUnavailable):
         return all(get_agency_credentials(agency) == API_KEY for agency in agencies_with_key())
     return False
-
-
-def _sync() -> None:
-    from django.core.management import CommandError, call_command
-
-    try:
-        call_command("sync_voices")
-    except CommandError as error:
-        print(f"The sync failed: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

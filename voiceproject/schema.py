@@ -9,13 +9,14 @@ from rest_framework import serializers
 from voiceproject.errors import ERRORS
 
 
-@extend_schema_field({"type": "boolean", "enum": [False]})
-class FailureField(serializers.BooleanField):
-    pass
+def always(value: bool) -> serializers.Field:
+    """Return a field that has the same value in every answer."""
+    field = type("Constant", (serializers.BooleanField,), {})
+    return extend_schema_field({"type": "boolean", "enum": [value]})(field)()
 
 
 class ErrorSerializer(serializers.Serializer):
-    success = FailureField()
+    success = always(False)
     code = serializers.CharField(help_text="For machines.")
     message = serializers.CharField(help_text="One sentence for a person.")
 

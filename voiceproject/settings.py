@@ -74,19 +74,15 @@ INSTALLED_APPS = [
     "axes", "corsheaders", "csp", "django_celery_beat", "drf_spectacular", "rest_framework",
 ]  # fmt: skip
 MIDDLEWARE = [
-    "corsheaders.middleware.CorsMiddleware",
-    "voiceproject.error_responses.OneForm",
+    "corsheaders.middleware.CorsMiddleware", "voiceproject.error_responses.OneForm",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
-    "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware", "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.middleware.common.CommonMiddleware", "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "axes.middleware.AxesMiddleware",
-]
+    "django.middleware.clickjacking.XFrameOptionsMiddleware", "axes.middleware.AxesMiddleware",
+]  # fmt: skip
 ROOT_URLCONF = "voiceproject.urls"
 WSGI_APPLICATION = "voiceproject.wsgi.application"
 APPEND_SLASH = False  # both spellings are routed: a redirect would lose a POST
@@ -219,9 +215,8 @@ match CELERY_BROKER_URL.split("://"):
         # Workers look for such messages every 5 seconds; the default is 100.
         CELERY_BROKER_TRANSPORT_OPTIONS = {
             "visibility_timeout": BACKGROUND_DEADLINE + 15,
-            "unacked_restore_interval": 5,
-            "unacked_restore_throttle": 1,
-        }
+            "unacked_restore_interval": 5, "unacked_restore_throttle": 1,
+        }  # fmt: skip
     case ["amqp" | "amqps" | "pyamqp", *_]:
         CELERY_TASK_DEFAULT_QUEUE_TYPE = "quorum"
         CELERY_BROKER_TRANSPORT_OPTIONS = {"confirm_publish": True}

@@ -1,14 +1,14 @@
 """The WSGI entry point: `gunicorn voiceproject.wsgi`."""
 
 import contextlib
-import os
 from collections.abc import Iterable
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from django.core.wsgi import get_wsgi_application
 from gunicorn.http.errors import ParseException
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voiceproject.settings")
+# It names the settings, and the admin's "run selected tasks" sends through it.
+import voiceproject.celery  # noqa: F401
 
 django = get_wsgi_application()
 
@@ -24,7 +24,3 @@ def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iter
         while environ["wsgi.input"].read(64 * 1024):
             pass
     return answer
-
-
-# The admin's "run selected tasks" sends through the current Celery application.
-import voiceproject.celery  # noqa: E402, F401

@@ -48,8 +48,6 @@ def _masked_generic(generic: Any) -> Any:
 
 
 def _is_plain(key: str, value: Any) -> bool:
-    pattern = PLAIN.get(key)
-    return pattern is not None and (
-        value is None
-        or (isinstance(value, str | int | float) and bool(pattern.fullmatch(str(value))))
-    )
+    if key not in PLAIN or not isinstance(value, str | int | float | None):
+        return False
+    return value is None or bool(PLAIN[key].fullmatch(str(value)))

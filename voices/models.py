@@ -71,11 +71,10 @@ class SyncRun(models.Model):
         indexes: ClassVar = [models.Index(fields=["-started_at", "-id"], name="newest_runs_first")]
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["agency"],
-                condition=models.Q(status="running"),
+                fields=["agency"], condition=models.Q(status="running"),
                 name="one_open_run_per_agency",
             ),
-        ]
+        ]  # fmt: skip
 
     def __str__(self) -> str:
         return f"{self.trigger} at {self.started_at:%Y-%m-%d %H:%M:%S}: {self.status}"

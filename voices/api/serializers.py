@@ -1,5 +1,6 @@
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+
+from voiceproject.schema import always
 
 
 class StatsSerializer(serializers.Serializer):
@@ -9,12 +10,7 @@ class StatsSerializer(serializers.Serializer):
     )
 
 
-@extend_schema_field({"type": "boolean", "enum": [True]})
-class SuccessField(serializers.BooleanField):
-    pass
-
-
 class SyncedSerializer(serializers.Serializer):
-    success = SuccessField()
+    success = always(True)
     message = serializers.CharField()
     stats = StatsSerializer()
