@@ -15,8 +15,6 @@ from voiceproject.errors import ServiceError
 
 
 class InvalidApiKey(ServiceError):
-    """Report an `apikey` that is not a service key."""
-
     code = "invalid_api_key"
 
 
@@ -43,9 +41,6 @@ class CallerAuthentication(BaseAuthentication):
             if not throttle.allow_request(request, None):
                 raise Throttled(wait=throttle.wait()) from None
             raise
-
-    def authenticate_header(self, request: Request) -> str:
-        return "Bearer"
 
 
 def _caller(request: Request) -> User | Service:

@@ -10,8 +10,6 @@ NO_KEY_OF_AGENCY = "Your agency has no Ultravox API key; add one in the agency's
 
 
 class NoApiKey(ServiceError):
-    """Report that there is no Ultravox key to sync with."""
-
     code = "no_api_key"
 
 

@@ -12,8 +12,6 @@ from voiceproject.errors import ServiceError
 
 
 class NotAgencyUser(ServiceError):
-    """Report a valid user who belongs to no agency."""
-
     code = "not_agency_user"
 
 

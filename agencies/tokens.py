@@ -6,7 +6,7 @@ and `service_role` keys are signed with the same secret; the claims `aud`, `role
 Source: https://supabase.com/docs/guides/auth/jwts
 """
 
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import jwt
@@ -27,8 +27,6 @@ MALFORMED = (jwt.PyJWTError, TokenError, ValueError, TypeError, OverflowError, R
 
 
 class InvalidToken(ServiceError):
-    """Report a bearer token that belongs to no active user of ours."""
-
     code = "invalid_token"
 
 
@@ -39,11 +37,9 @@ def user_of_token(token: str) -> User:
     except MALFORMED:
         return _user_of_supabase_token(token)
     try:
-        user = JWTAuthentication().get_user(own)
+        return cast(User, JWTAuthentication().get_user(own))
     except (AuthenticationFailed, ValidationError) as error:
         raise InvalidToken() from error
-    assert isinstance(user, User)  # noqa: S101
-    return user
 
 
 def _user_of_supabase_token(token: str) -> User:

@@ -29,19 +29,15 @@ CODES_OF_STATUSES = {403: "permission_denied", 404: "not_found", 405: "method_no
 CODES: dict[type[Exception], str] = {
     django.db.Error: "database_unavailable",
     exceptions.Throttled: "rate_limited",
-    exceptions.AuthenticationFailed: "invalid_token",
-    TokenError: "invalid_token",
+    exceptions.AuthenticationFailed: "invalid_token", TokenError: "invalid_token",
     exceptions.NotAuthenticated: "not_authenticated",
-    exceptions.PermissionDenied: "permission_denied",
-    PermissionDenied: "permission_denied",
-    exceptions.NotFound: "not_found",
-    Http404: "not_found",
+    exceptions.PermissionDenied: "permission_denied", PermissionDenied: "permission_denied",
+    exceptions.NotFound: "not_found", Http404: "not_found",
     exceptions.MethodNotAllowed: "method_not_allowed",
     exceptions.UnsupportedMediaType: "unsupported_media_type",
     RequestDataTooBig: "body_too_large",
-    exceptions.ParseError: "invalid_request",
-    SuspiciousOperation: "invalid_request",
-}  # the first that an exception is an instance of
+    exceptions.ParseError: "invalid_request", SuspiciousOperation: "invalid_request",
+}  # fmt: skip  # the first that an exception is an instance of
 
 
 def error_body(code: str, message: str | None) -> dict[str, Any]:
@@ -95,9 +91,7 @@ class ErrorPage(HttpResponse):
     """An error for a person."""
 
 
-def error_response(
-    request: HttpRequest, code: str, message: str | None = None
-) -> ErrorPage | JsonResponse:
+def error_response(request: HttpRequest, code: str, message: str | None = None) -> HttpResponse:
     """Answer outside the API's views: with a page if a person asked for one, else with JSON."""
     body, status = error_body(code, message), ERRORS[code].status
     if re.match(settings.PAGE_ADDRESSES, request.path_info.removeprefix("/")):
@@ -118,9 +112,7 @@ def error_view(code: str) -> Callable[..., HttpResponse]:
 csrf_failed = error_view("csrf_failed")
 
 
-def locked_out(
-    request: HttpRequest, original: Any = None, credentials: dict[str, Any] | None = None
-) -> HttpResponse:
+def locked_out(request: HttpRequest, *_: Any) -> HttpResponse:
     """Answer a login that axes has locked after too many failures."""
     words = "Too many failed logins: wait a few minutes before the next try."
     response = error_response(request, "rate_limited", words)

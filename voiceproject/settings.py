@@ -154,8 +154,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["agencies.callers.CallerAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["agencies.permissions.Nobody"],
     "DEFAULT_PARSER_CLASSES": [
-        "voiceproject.json_only.JSONParser",
-        "rest_framework.parsers.FormParser",
+        "voiceproject.json_only.JSONParser", "rest_framework.parsers.FormParser",
         "rest_framework.parsers.MultiPartParser",
     ],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],

@@ -3,6 +3,7 @@
 Source: Ultravox's OpenAPI description of `GET /api/voices`.
 """
 
+import contextlib
 import email.utils
 import json
 import logging
@@ -125,15 +126,13 @@ class UltravoxClient:
                 delay = error.delay
                 if delay is None:
                     delay = BACKOFF * 2**attempt * random.uniform(0.75, 1.25)  # noqa: S311
-                if not error.is_transient or attempt == RETRIES or self._remaining() <= delay:
+                is_late = time.monotonic() + delay >= self.deadline
+                if not error.is_transient or attempt == RETRIES or is_late:
                     raise
                 logger.info("Retrying a page in %.1f seconds: %s", delay, error)
                 if self._stopped.wait(delay):
                     raise
             attempt += 1
-
-    def _remaining(self) -> float:
-        return self.deadline - time.monotonic()
 
     def _request(self, url: str) -> Page:
         """Return a page, following redirects that stay with Ultravox."""
@@ -144,7 +143,7 @@ class UltravoxClient:
                     url, headers=self._headers, ends_at=ends_at, max_bytes=self.max_page_bytes
                 )
             except UltravoxError as error:
-                if error.is_transient and self._remaining() <= 0:
+                if error.is_transient and time.monotonic() >= self.deadline:
                     raise _too_late() from error
                 raise
             if response.status not in REDIRECT_STATUSES:
@@ -216,10 +215,10 @@ def _parse(body: bytes) -> Any:
     """
     body = body.removeprefix(b"\xef\xbb\xbf")
     if LONG_NUMBER not in body.translate(ZEROS):
-        try:
+        with contextlib.suppress(
+            orjson.JSONDecodeError
+        ):  # json accepts more than orjson: it decides
             return orjson.loads(body)
-        except orjson.JSONDecodeError:
-            pass  # json accepts more than orjson, and decides
     return json.loads(body.decode(), parse_int=_integer)
 
 

@@ -4,7 +4,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -73,7 +73,8 @@ def _as_a_command(verbosity: int) -> Iterator[None]:
         yield
         return
     logger = logging.getLogger("voices")
-    level, handler = logger.level, signal.signal(signal.SIGTERM, _exit)
+    level = logger.level
+    handler = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     if verbosity < 2:
         logger.setLevel(logging.ERROR)
     try:
@@ -81,7 +82,3 @@ def _as_a_command(verbosity: int) -> Iterator[None]:
     finally:
         logger.setLevel(level)
         signal.signal(signal.SIGTERM, handler)
-
-
-def _exit(signum: int, frame: Any) -> NoReturn:
-    sys.exit(128 + signum)
