@@ -11,8 +11,6 @@ from voiceproject.errors import ServiceError
 
 
 class CredentialsUnavailable(ServiceError):
-    """Report that a stored credential cannot be decrypted or used."""
-
     code = "credentials_unavailable"
 
 

@@ -47,10 +47,9 @@ class TokenView(TokenObtainPairView):
     throttle_classes = (TokenThrottle,)
 
     @extend_schema(
-        auth=[],
-        request={"application/json": CredentialsSerializer},
+        auth=[], request={"application/json": CredentialsSerializer},
         responses={200: TokensSerializer} | TOKEN_ERRORS,
-    )
+    )  # fmt: skip
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         try:
             return super().post(request, *args, **kwargs)
@@ -66,10 +65,9 @@ class RefreshView(TokenRefreshView):
     throttle_classes = (TokenThrottle,)
 
     @extend_schema(
-        auth=[],
-        request={"application/json": TokenRefreshSerializer},
+        auth=[], request={"application/json": TokenRefreshSerializer},
         responses={200: AccessSerializer} | TOKEN_ERRORS,
-    )
+    )  # fmt: skip
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         try:
             return super().post(request, *args, **kwargs)

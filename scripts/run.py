@@ -11,7 +11,10 @@ import socket
 import sys
 from pathlib import Path
 
+import django
 from cryptography.fernet import Fernet
+from django.conf import settings
+from django.core.management import CommandError, call_command
 from honcho.manager import Manager
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,12 +29,7 @@ def main() -> int:
     port = _port()
     _write_env()
 
-    import django
-
     django.setup()
-    from django.conf import settings
-    from django.core.management import CommandError, call_command
-
     from sandbox import Sandbox
 
     call_command("check")
@@ -121,8 +119,6 @@ def _agency_and_user(key: str) -> str:
 
 
 def _needs_sandbox() -> bool:
-    from django.conf import settings
-
     from agencies.credentials import agencies_with_key, get_agency_credentials
     from agencies.fields import CredentialsUnavailable
     from sandbox import API_KEY

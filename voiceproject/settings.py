@@ -110,10 +110,9 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
     if _database["NAME"] and not _database["NAME"].startswith((":", "file:")):
         _database["NAME"] = BASE_DIR / _database["NAME"]
     _database["OPTIONS"] = {
-        "timeout": 20,
-        "transaction_mode": "IMMEDIATE",
+        "timeout": 20, "transaction_mode": "IMMEDIATE",
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-    } | _database.get("OPTIONS", {})
+    } | _database.get("OPTIONS", {})  # fmt: skip
 elif _database["ENGINE"] == "django.db.backends.postgresql":
     _database["OPTIONS"] = {"connect_timeout": 5} | _database.get("OPTIONS", {})
     _database["CONN_HEALTH_CHECKS"] = True
@@ -126,9 +125,8 @@ if _cache["BACKEND"] == "django.core.cache.backends.redis.RedisCache":
 
 AUTH_USER_MODEL = "agencies.User"
 AUTHENTICATION_BACKENDS = [
-    "axes.backends.AxesStandaloneBackend",
-    "django.contrib.auth.backends.ModelBackend",
-]
+    "axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend",
+]  # fmt: skip
 PASSWORD_HASHERS = [
     f"django.contrib.auth.hashers.{name}PasswordHasher" for name in ("Argon2", "PBKDF2")
 ]
@@ -171,10 +169,9 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Voices sync",
     "DESCRIPTION": "Mirrors the voices of the Ultravox API into a table that all agencies share.",
     "VERSION": "0.1.0",
-    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_INCLUDE_SCHEMA": False, "SERVE_AUTHENTICATION": [],
     "COMPONENT_SPLIT_REQUEST": True,  # request fields may not be empty
-    "SERVE_AUTHENTICATION": [],
-}
+}  # fmt: skip
 SIMPLE_JWT = {"ISSUER": "voices-sync", "AUDIENCE": "voices-sync"}
 
 # Browsers on other origins: supabase-js preflights with these headers.

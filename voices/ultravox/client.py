@@ -187,11 +187,10 @@ def _status_error(response: Response) -> UltravoxError:
     status = response.status
     is_transient = status in RETRIED_STATUSES
     delay = _retry_after(response.headers.get("Retry-After", "")) if is_transient else None
+    kind, message = UltravoxError, f"Ultravox answered with status {status}; nothing was changed."
     if status in KEY_STATUSES:
-        message = f"Ultravox refused this API key with status {status}."
-        return KeyRejected(message, is_transient=is_transient, delay=delay)
-    message = f"Ultravox answered with status {status}; nothing was changed."
-    return UltravoxError(message, is_transient=is_transient, delay=delay)
+        kind, message = KeyRejected, f"Ultravox refused this API key with status {status}."
+    return kind(message, is_transient=is_transient, delay=delay)
 
 
 def _retry_after(value: str) -> float | None:
