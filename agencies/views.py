@@ -7,6 +7,7 @@ from django.core.exceptions import ValidationError
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import AuthenticationFailed, Throttled
+from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework_simplejwt.serializers import TokenObtainPairSerializer, TokenRefreshSerializer
@@ -43,6 +44,7 @@ class TokensSerializer(AccessSerializer):
 class TokenView(TokenObtainPairView):
     """Exchange an e-mail address and a password for an access and a refresh token."""
 
+    permission_classes = (AllowAny,)  # type: ignore[assignment]  # simplejwt's annotation is too narrow
     serializer_class = CredentialsSerializer
     throttle_classes = (TokenThrottle,)
 
@@ -62,6 +64,7 @@ class TokenView(TokenObtainPairView):
 class RefreshView(TokenRefreshView):
     """Exchange a refresh token for a new access token."""
 
+    permission_classes = (AllowAny,)  # type: ignore[assignment]
     throttle_classes = (TokenThrottle,)
 
     @extend_schema(
