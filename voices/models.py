@@ -1,11 +1,28 @@
 """The mirror of Ultravox's voices, and the history of its syncs."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
 
 from agencies.models import Agency
+
+
+class JSONText(str):
+    """JSON that is written already."""
+
+
+class DefinitionField(models.JSONField):
+    """A JSONField that takes JSONText as it is: a sync neither parses nor writes it once more."""
+
+    def deconstruct(self) -> Any:
+        name, _, args, kwargs = super().deconstruct()
+        return name, "django.db.models.JSONField", args, kwargs
+
+    def get_db_prep_save(self, value: Any, connection: Any) -> Any:
+        if isinstance(value, JSONText):
+            return str(value)
+        return super().get_db_prep_save(value, connection)
 
 
 class Voice(models.Model):
@@ -20,7 +37,7 @@ class Voice(models.Model):
     billing_style = models.TextField("billing", null=True, blank=True)
     provider = models.TextField(null=True, blank=True)
     preview_url = models.TextField("preview URL", null=True, blank=True)
-    definition = models.JSONField(null=True, blank=True)
+    definition = DefinitionField(null=True, blank=True)
     last_synced_at = models.DateTimeField()
 
     class Meta:

@@ -7,13 +7,13 @@ size is noticeably faster: docs/performance.md.
 
 # ruff: noqa: S608  # statements are built only from names in this file
 
-import json
 import logging
 import random
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -22,7 +22,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from voiceproject.errors import SaveFailed
-from voices.models import SyncRun, Voice
+from voices.models import JSONText, SyncRun, Voice
 from voices.records import COLUMNS, Row
 
 logger = logging.getLogger(__name__)
@@ -122,7 +122,25 @@ def _was_saved(run: SyncRun) -> bool:
         return False
 
 
+@cache
+def _texts_dumper() -> type:
+    """Return psycopg's dumper of lists, made faster for texts: it takes a regular expression to each."""
+    from psycopg.types.array import ListDumper  # SQLite does without
+
+    class TextsDumper(ListDumper):
+        def dump(self, obj: list[Any]) -> Any:
+            if not all(isinstance(text, str | None) for text in obj):
+                return super().dump(obj)
+            escaped = [text and text.replace("\\", r"\\").replace('"', r"\"") for text in obj]
+            quoted = ["NULL" if text is None else f'"{text}"' for text in escaped]
+            return f"{{{','.join(quoted)}}}".encode()
+
+    return TextsDumper
+
+
 def _bulk_create(rows: Sequence[Row], synced_at: datetime) -> None:
+    if connection.vendor == "postgresql":
+        connection.connection.adapters.register_dumper(list, _texts_dumper())
     for start in range(0, len(rows), BATCH):
         Voice.objects.bulk_create(
             _instances(rows[start : start + BATCH], synced_at),
@@ -134,8 +152,7 @@ def _bulk_create(rows: Sequence[Row], synced_at: datetime) -> None:
 
 def _instances(rows: Sequence[Row], synced_at: datetime) -> Iterator[Voice]:
     for row in rows:
-        definition = None if row[-1] is None else json.loads(row[-1])
-        fields: tuple[Any, ...] = (*row[:-1], definition, synced_at)
+        fields: tuple[Any, ...] = (*row[:-1], row[-1] and JSONText(row[-1]), synced_at)
         yield Voice(*fields)  # type: ignore[misc]  # by position, which takes half the time
 
 
