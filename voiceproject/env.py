@@ -5,7 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from environs import Env, validate
+import django_cache_url  # type: ignore[import-untyped]
+from environs import Env, ValidationError, validate
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 ABOVE_0 = validate.Range(min=0, min_inclusive=False, error="Must be above 0.")
@@ -18,6 +19,15 @@ T = TypeVar("T")
 
 env = Env()
 env.read_env(BASE_DIR / ".env", recurse=False)
+
+
+@env.parser_for("cache_url")
+def _cache_url(value: str) -> dict[str, Any]:
+    """Parse like environs, whose error would quote a piece of the password."""
+    try:
+        return dict(django_cache_url.parse(value))
+    except Exception as error:  # the parser's own
+        raise ValidationError("Not a valid cache URL.") from error
 
 
 def optional(parse: Callable[..., T], name: str, default: T, **options: Any) -> T:

@@ -26,7 +26,7 @@ try:
     LOG_LEVEL = optional(env.log_level, "DJANGO_LOG_LEVEL", logging.INFO)
     # The database and the cache
     DATABASES: dict[str, Any] = {"default": optional(env.dj_db_url, "DATABASE_URL", SQLITE)}
-    CACHES = {"default": optional(env.dj_cache_url, "CACHE_URL", LOCMEM)}
+    CACHES = {"default": optional(env.cache_url, "CACHE_URL", LOCMEM)}
     # Keys and tokens
     CREDENTIALS_KEYS = strings("CREDENTIALS_KEYS")
     SERVICE_API_KEYS = strings("SERVICE_API_KEYS")
@@ -36,13 +36,6 @@ try:
     ULTRAVOX_API_URL = url("ULTRAVOX_API_URL", "https://api.ultravox.ai")
     ULTRAVOX_TIMEOUT = optional(env.float, "ULTRAVOX_TIMEOUT", 10.0, validate=ABOVE_0)
     ULTRAVOX_DEADLINE = optional(env.float, "ULTRAVOX_DEADLINE", 50.0, validate=ABOVE_0)
-    ULTRAVOX_MAX_PAGES = optional(env.int, "ULTRAVOX_MAX_PAGES", 10_000, validate=ABOVE_0)
-    ULTRAVOX_MAX_PAGE_BYTES = optional(
-        env.int, "ULTRAVOX_MAX_PAGE_BYTES", 32 * 1024 * 1024, validate=ABOVE_0
-    )
-    ULTRAVOX_MAX_BYTES = optional(
-        env.int, "ULTRAVOX_MAX_BYTES", 512 * 1024 * 1024, validate=ABOVE_0
-    )
     # The schedule
     CELERY_BROKER_URL = optional(env.str, "CELERY_BROKER_URL", "filesystem://")
     # Browsers, and limits against guessing and floods

@@ -81,8 +81,6 @@ def _fetch_and_store(run: SyncRun, agency: Agency, *, deadline: float, progress:
     client = UltravoxClient(
         api_url=settings.ULTRAVOX_API_URL, api_key=get_agency_credentials(agency),
         timeout=settings.ULTRAVOX_TIMEOUT, deadline=deadline,
-        max_page_bytes=settings.ULTRAVOX_MAX_PAGE_BYTES, max_bytes=settings.ULTRAVOX_MAX_BYTES,
-        max_pages=settings.ULTRAVOX_MAX_PAGES,
     )  # fmt: skip
     rows: dict[str | None, Row] = {}
     with closing(client.pages(tick=runs.heart(run))) as pages:

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.support.client import DEADLINE, assert_nothing_is_left, client_of, hurry
 from tests.ultravox import API_KEY, Exchange, Ultravox
-from voices.ultravox import KeyRejected, UltravoxError
+from voices.ultravox import KeyRejected, UltravoxError, client
 
 
 @pytest.fixture
@@ -212,8 +212,10 @@ def test_a_page_too_large_is_not_held_in_memory(ultravox: Ultravox, fault: str) 
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("limit", ["max_page_bytes", "max_bytes", "max_pages"])
-def test_listing_is_limited(ultravox: Ultravox, limit: str) -> None:
+@pytest.mark.parametrize("limit", ["MAX_PAGE_BYTES", "MAX_BYTES", "MAX_PAGES"])
+def test_listing_is_limited(
+    ultravox: Ultravox, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sizes: list[int] = []
 
     def measure(exchange: Exchange) -> None:
@@ -222,9 +224,11 @@ def test_listing_is_limited(ultravox: Ultravox, limit: str) -> None:
 
     ultravox.fault = measure
     read(ultravox)
-    most = {"max_page_bytes": max(sizes), "max_bytes": sum(sizes), "max_pages": len(sizes)}[limit]
-    assert read(ultravox, **{limit: most}) == ultravox.voices
-    assert limit.rpartition("_")[2] in str(fail(ultravox, **{limit: most - 1}))
+    most = {"MAX_PAGE_BYTES": max(sizes), "MAX_BYTES": sum(sizes), "MAX_PAGES": len(sizes)}[limit]
+    monkeypatch.setattr(client, limit, most)
+    assert read(ultravox) == ultravox.voices
+    monkeypatch.setattr(client, limit, most - 1)
+    assert limit.rpartition("_")[2].lower() in str(fail(ultravox))
 
 
 def test_redirects_of_a_page_are_limited(ultravox: Ultravox) -> None:

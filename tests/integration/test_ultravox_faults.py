@@ -75,7 +75,6 @@ def test_client_meets(fault: Fault, ultravox: Ultravox) -> None:
 @shows("sync")
 def test_sync_meets(fault: Fault, ultravox: Ultravox, agency: Agency, settings: Any) -> None:
     settings.ULTRAVOX_TIMEOUT, settings.ULTRAVOX_DEADLINE = timeout(fault), DEADLINE
-    settings.ULTRAVOX_MAX_PAGE_BYTES, settings.ULTRAVOX_MAX_PAGES = 1 << 18, 8
     Voice.objects.create(id="kept", name="Kept", last_synced_at="2020-01-01T00:00:00Z")
     before = list(Voice.objects.values_list())
     ultravox.fault = fault

@@ -13,8 +13,10 @@ DEADLINE = 8.0  # seconds
 
 
 def hurry(monkeypatch: pytest.MonkeyPatch, *, backoff: float = 0.01) -> None:
-    """Let clients wait for so many seconds before a retry, and look often at what is under way."""
+    """Let clients wait so many seconds before a retry, look often at what is under way, and take little."""
     monkeypatch.setattr(client, "BACKOFF", backoff)
+    for limit, most in {"MAX_PAGES": 8, "MAX_PAGE_BYTES": 1 << 18, "MAX_BYTES": 1 << 19}.items():
+        monkeypatch.setattr(client, limit, most)
     monkeypatch.setattr(read_ahead, "TICK", 0.02)
 
 
@@ -24,9 +26,6 @@ def client_of(ultravox: Ultravox, **changes: Any) -> UltravoxClient:
         "api_key": API_KEY,
         "timeout": 5,
         "deadline": time.monotonic() + DEADLINE,
-        "max_page_bytes": 1 << 18,
-        "max_bytes": 1 << 19,
-        "max_pages": 8,
     }
     return UltravoxClient(**(options | changes))
 

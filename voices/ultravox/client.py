@@ -4,10 +4,8 @@ Source: Ultravox's OpenAPI description of `GET /api/voices`.
 """
 
 import contextlib
-import email.utils
 import json
 import logging
-import math
 import random
 import threading
 import time
@@ -17,6 +15,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 import orjson
+from urllib3.exceptions import InvalidHeader
+from urllib3.util import Retry
 
 from voices.ultravox.read_ahead import read_ahead
 from voices.ultravox.transport import Response, Transport, UltravoxError
@@ -24,6 +24,8 @@ from voices.ultravox.transport import Response, Transport, UltravoxError
 logger = logging.getLogger(__name__)
 
 PAGE_SIZE = 100  # voices
+MAX_PAGES = 10_000  # of one listing
+MAX_PAGE_BYTES, MAX_BYTES = 32 << 20, 512 << 20  # of one page, and of one listing, decompressed
 QUERY = urlencode({"pageSize": PAGE_SIZE, "limit": PAGE_SIZE})
 HEADERS = {
     "Accept": "application/json", "Accept-Encoding": "gzip, deflate", "User-Agent": "voices-sync",
@@ -59,17 +61,13 @@ class Page:
 class UltravoxClient:
     """List the voices that an API key sees.
 
-    `timeout`, in seconds, is for one request; `deadline`, on the monotonic clock, for the whole listing;
-    `max_page_bytes` limits a page's decompressed body, `max_bytes` and `max_pages` the listing.
+    `timeout`, in seconds, is for one request; `deadline`, on the monotonic clock, for the whole listing.
     """
 
     api_url: str
     api_key: str
     timeout: float
     deadline: float
-    max_page_bytes: int
-    max_bytes: int
-    max_pages: int
 
     def __post_init__(self) -> None:
         self._transport = Transport(self.api_url)
@@ -106,13 +104,13 @@ class UltravoxClient:
         while url:
             if url in seen:
                 raise UltravoxError("Ultravox's list of voices leads back to itself.")
-            if len(seen) >= self.max_pages:
-                raise _too_long(f"{self.max_pages} pages")
+            if len(seen) >= MAX_PAGES:
+                raise _too_long(f"{MAX_PAGES} pages")
             seen.add(url)
             page = self._page(url)
             size += page.size
-            if size > self.max_bytes:
-                raise _too_long(f"{self.max_bytes} bytes")
+            if size > MAX_BYTES:
+                raise _too_long(f"{MAX_BYTES} bytes")
             yield page
             url = page.next
 
@@ -140,7 +138,7 @@ class UltravoxClient:
             ends_at = min(time.monotonic() + self.timeout, self.deadline)
             try:
                 response = self._transport.get(
-                    url, headers=self._headers, ends_at=ends_at, max_bytes=self.max_page_bytes
+                    url, headers=self._headers, ends_at=ends_at, max_bytes=MAX_PAGE_BYTES
                 )
             except UltravoxError as error:
                 if error.is_transient and time.monotonic() >= self.deadline:
@@ -194,16 +192,10 @@ def _status_error(response: Response) -> UltravoxError:
 
 
 def _retry_after(value: str) -> float | None:
-    """Return how many seconds `Retry-After` asks for, as a number or a date; None if it is neither.
-
-    Source: RFC 9110, section 10.2.3.
-    """
-    value = value.strip()
-    if value.isascii() and value.isdigit():
-        return float(value) if len(value) < 12 else math.inf
+    """Return how many seconds `Retry-After` asks for, as a number or a date; None if it is neither."""
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError, OverflowError):
+        return float(Retry().parse_retry_after(value))
+    except (InvalidHeader, ValueError, OverflowError):
         return None
 
 
