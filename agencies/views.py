@@ -74,5 +74,5 @@ class RefreshView(TokenRefreshView):
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         try:
             return super().post(request, *args, **kwargs)
-        except (User.DoesNotExist, ValidationError) as error:
+        except (AuthenticationFailed, User.DoesNotExist, ValidationError) as error:
             raise InvalidToken() from error

@@ -11,7 +11,10 @@ PLAIN = {
     "responseSampleRate": NUMBER,
     "responseWordsPerMinute": NUMBER,
     "responseMimeType": re.compile(
-        r"(audio|video|application|text)/[\w.+-]{1,40}(; ?(rate|channels|codecs|charset)=[\w.-]{1,20})*"
+        r"(audio|application|text)/(x-)?(l16|l24|pcm|raw|wave?|vnd\.wave|mpeg|mp3|mp4|aac|ogg|opus|flac|webm"
+        r"|basic|mulaw|alaw|json|jsonl|ndjson|event-stream|octet-stream|plain)"
+        r"(; ?(rate|channels)=[0-9]{1,6}|; ?charset=utf-8)*",
+        re.IGNORECASE,
     ),
     "jsonAudioFieldPath": re.compile(r"[A-Za-z_]\w{0,30}([.\[][A-Za-z0-9_]{1,30}\]?){0,9}"),
     "jsonByteEncoding": re.compile(r"JSON_BYTE_ENCODING_[A-Z0-9]{1,20}"),

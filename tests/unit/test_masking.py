@@ -42,7 +42,10 @@ ESCAPED = TEXT.replace('"generic"', r'"\u0067eneric"')
                 r'"\u0047ENERIC"',
             )
         ),
-        *({"generic": {"responseMimeType": text}} for text in (SECRET, f"Bearer {SECRET}")),
+        *(
+            {"generic": {"responseMimeType": text}}
+            for text in (SECRET, f"Bearer {SECRET}", f"audio/{SECRET}", f"audio/wav; rate={SECRET}")
+        ),
         *({"generic": {name: SECRET}} for name in ("responseSampleRate", "jsonByteEncoding")),
         {"generic": {"jsonAudioFieldPath": f"https://example.com/?key={SECRET}"}},
     ],
@@ -62,7 +65,10 @@ def test_secrets_of_generic_voices_are_masked(definition: Any) -> None:
         {"generic": None},
         {"generic": {"responseSampleRate": 24000, "responseWordsPerMinute": 150}},
         {"generic": {"jsonAudioFieldPath": "a.b", "jsonByteEncoding": "JSON_BYTE_ENCODING_BASE64"}},
-        *({"generic": {"responseMimeType": mime}} for mime in ("audio/wav", "audio/x-l16", None)),
+        *(
+            {"generic": {"responseMimeType": mime}}
+            for mime in ("audio/wav", "audio/L16; rate=8000", None)
+        ),
     ],
     ids=repr,
 )
