@@ -38,7 +38,7 @@ class CallerAuthentication(BaseAuthentication):
             return _caller(request), None
         except (NotAuthenticated, InvalidApiKey, InvalidToken):
             throttle = FailedAuthenticationThrottle()
-            if not throttle.allow_request(request, None):
+            if not throttle.allow_request(request, view=throttle):
                 raise Throttled(wait=throttle.wait()) from None
             raise
 

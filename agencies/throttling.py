@@ -10,7 +10,7 @@ from typing import Any
 from django.http import HttpRequest
 from redis.exceptions import RedisError
 from rest_framework.request import Request
-from rest_framework.throttling import BaseThrottle, UserRateThrottle
+from rest_framework.throttling import BaseThrottle, ScopedRateThrottle
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def login_name(request: HttpRequest, credentials: dict[str, Any] | None = None) 
     return str(given.get("username") or given.get("email") or "").strip().lower()[:255]
 
 
-class _Throttle(UserRateThrottle):
+class Throttle(ScopedRateThrottle):
     """Count by the caller's primary key, else by the address; let all in while counting fails."""
 
     def allow_request(self, request: Request, view: Any) -> bool:
@@ -41,22 +41,10 @@ class _Throttle(UserRateThrottle):
             return True
 
 
-class TokenThrottle(_Throttle):
-    """Count an address's requests for tokens."""
-
-    scope = "token"
-
-
-class SyncThrottle(_Throttle):
-    """Count a caller's syncs: a user's, or those of all service keys."""
-
-    scope = "sync"
-
-
-class FailedAuthenticationThrottle(_Throttle):
+class FailedAuthenticationThrottle(Throttle):
     """Count an address's failed authentications."""
 
-    scope = "failed"
+    throttle_scope = "failed"
 
     def get_cache_key(self, request: Request, view: Any) -> str:
         return self.cache_format % {"scope": self.scope, "ident": self.get_ident(request)}

@@ -14,7 +14,6 @@ from rest_framework_simplejwt.serializers import TokenObtainPairSerializer, Toke
 from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView
 
 from agencies.models import User
-from agencies.throttling import TokenThrottle
 from agencies.tokens import InvalidToken
 from voiceproject.schema import errors
 
@@ -33,11 +32,8 @@ class CredentialsSerializer(TokenObtainPairSerializer):
         self.fields["password"].trim_whitespace = False  # type: ignore[attr-defined]
 
 
-class AccessSerializer(serializers.Serializer):
+class TokensSerializer(serializers.Serializer):
     access = serializers.CharField()
-
-
-class TokensSerializer(AccessSerializer):
     refresh = serializers.CharField()
 
 
@@ -46,7 +42,7 @@ class TokenView(TokenObtainPairView):
 
     permission_classes = (AllowAny,)  # type: ignore[assignment]  # simplejwt's annotation is too narrow
     serializer_class = CredentialsSerializer
-    throttle_classes = (TokenThrottle,)
+    throttle_scope = "token"
 
     @extend_schema(
         auth=[], request={"application/json": CredentialsSerializer},
@@ -65,11 +61,11 @@ class RefreshView(TokenRefreshView):
     """Exchange a refresh token for a new access token."""
 
     permission_classes = (AllowAny,)  # type: ignore[assignment]
-    throttle_classes = (TokenThrottle,)
+    throttle_scope = "token"
 
     @extend_schema(
         auth=[], request={"application/json": TokenRefreshSerializer},
-        responses={200: AccessSerializer} | TOKEN_ERRORS,
+        responses={200: TokenRefreshSerializer} | TOKEN_ERRORS,
     )  # fmt: skip
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         try:

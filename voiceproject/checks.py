@@ -1,7 +1,6 @@
 """System checks of the settings: what is wrong, and what to do about it."""
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
 from django.conf import settings
@@ -27,14 +26,9 @@ def check_settings(**_: Any) -> list[CheckMessage]:
             (not _is_fernet_key(key), "agencies.E002", NOT_FERNET.format(number), FERNET)
             for number, key in enumerate(settings.CREDENTIALS_KEYS, 1)
         ),
-        (settings.SUPABASE_URL and not _is_http_url(settings.SUPABASE_URL), "agencies.E003",
-         "SUPABASE_URL is not an http or https URL.", "It looks like https://<project>.supabase.co"),
         (secret and secret == settings.SECRET_KEY, "agencies.E004",
          "SUPABASE_JWT_SECRET and DJANGO_SECRET_KEY are the same.",
          "Give DJANGO_SECRET_KEY a value of its own."),
-        (not _is_http_url(settings.ULTRAVOX_API_URL), "voices.E001",
-         "ULTRAVOX_API_URL is not an http or https URL.",
-         "Leave it out for https://api.ultravox.ai"),
         (broker not in TRANSPORT_ALIASES, "voices.E002",
          "CELERY_BROKER_URL names no broker that Celery knows.",
          "It begins with redis:// or amqp://; leave it out for the embedded broker."),
@@ -52,12 +46,5 @@ def check_service_keys(**_: Any) -> list[CheckMessage]:
 def _is_fernet_key(key: str) -> bool:
     try:
         return bool(Fernet(key))
-    except ValueError:
-        return False
-
-
-def _is_http_url(url: str) -> bool:
-    try:
-        return urlsplit(url).scheme in ("http", "https") and bool(urlsplit(url).hostname)
     except ValueError:
         return False

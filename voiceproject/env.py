@@ -1,12 +1,13 @@
-"""How the settings read the environment and `.env`. An empty variable counts as unset: compose files
-and CI pass such on."""
+"""How the settings read the environment and `.env`. An empty variable counts as unset."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import django_cache_url  # type: ignore[import-untyped]
-from environs import Env, ValidationError, validate
+from environs import Env, EnvError, ValidationError, validate
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 ABOVE_0 = validate.Range(min=0, min_inclusive=False, error="Must be above 0.")
@@ -41,5 +42,9 @@ def strings(name: str) -> list[str]:
 
 
 def url(name: str, default: str = "") -> str:
-    """Read a URL; a slash at its end does no harm."""
-    return (env.str(name, "").strip() or default).rstrip("/")
+    """Read an http or https URL; a slash at its end does no harm. Raises EnvError."""
+    value = (env.str(name, "").strip() or default).rstrip("/")
+    with contextlib.suppress(ValueError):
+        if not value or (urlsplit(value).scheme in ("http", "https") and urlsplit(value).hostname):
+            return value
+    raise EnvError(f"{name} is not an http or https URL")

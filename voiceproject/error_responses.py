@@ -6,7 +6,7 @@ JSON everywhere except on pages for people (PAGE_ADDRESSES), whose errors are pa
 import logging
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import django.db
@@ -36,7 +36,8 @@ CODES: dict[type[Exception], str] = {
     exceptions.MethodNotAllowed: "method_not_allowed",
     exceptions.UnsupportedMediaType: "unsupported_media_type",
     RequestDataTooBig: "body_too_large",
-    exceptions.ParseError: "invalid_request", SuspiciousOperation: "invalid_request",
+    exceptions.ParseError: "invalid_request", exceptions.ValidationError: "invalid_request",
+    SuspiciousOperation: "invalid_request",
 }  # fmt: skip  # the first that an exception is an instance of
 
 
@@ -66,25 +67,14 @@ def _code_and_message(error: Exception) -> tuple[str, str | None]:
             return error.code, error.message
         case exceptions.Throttled() if wait := getattr(error, "wait", None):
             return "rate_limited", f"Too many requests: try again in {math.ceil(wait)} seconds."
-        case exceptions.ValidationError(detail=detail):
-            return "invalid_request", " ".join(_sentences(detail))
+        case exceptions.ValidationError(detail=dict(detail)):
+            sentences = (f"{name}: {text}" for name, texts in detail.items() for text in texts)
+            return "invalid_request", " ".join(sentences)
         case exceptions.AuthenticationFailed() if "no_active_account" in repr(error.get_codes()):
             return "invalid_credentials", None
         case django.db.Error():
             logger.error("Database error: %s", type(error).__name__)
     return next((code for kind, code in CODES.items() if isinstance(error, kind)), UNEXPECTED), None
-
-
-def _sentences(detail: Any, field: str = "") -> Iterator[str]:
-    """Flatten DRF's nested validation errors, field by field."""
-    if isinstance(detail, dict):
-        for name, inner in detail.items():
-            yield from _sentences(inner, "" if name == "non_field_errors" else str(name))
-    elif isinstance(detail, list):
-        for inner in detail:
-            yield from _sentences(inner, field)
-    else:
-        yield f"{field}: {detail}" if field else str(detail)
 
 
 class ErrorPage(HttpResponse):

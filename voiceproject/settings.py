@@ -20,8 +20,8 @@ try:
     _LOCAL = {"localhost", "127.0.0.1", "[::1]", ".localhost", "testserver", "*"}
     _is_public = not DEBUG and any(host not in _LOCAL for host in ALLOWED_HOSTS)
     HTTPS = optional(env.bool, "DJANGO_HTTPS", _is_public)
-    HSTS_SUBDOMAINS = optional(env.bool, "DJANGO_HSTS_SUBDOMAINS", False)
-    HSTS_PRELOAD = optional(env.bool, "DJANGO_HSTS_PRELOAD", False)
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = optional(env.bool, "DJANGO_HSTS_SUBDOMAINS", False)
+    SECURE_HSTS_PRELOAD = optional(env.bool, "DJANGO_HSTS_PRELOAD", False)
     TRUSTED_PROXIES = optional(env.int, "DJANGO_TRUSTED_PROXIES", 0, validate=NOT_NEGATIVE)
     LOG_LEVEL = optional(env.log_level, "DJANGO_LOG_LEVEL", logging.INFO)
     # The database and the cache
@@ -43,7 +43,7 @@ try:
     RATE_LIMIT_SYNC = optional(env.str, "RATE_LIMIT_SYNC", "600/min", validate=RATE)
     RATE_LIMIT_TOKEN = optional(env.str, "RATE_LIMIT_TOKEN", "300/min", validate=RATE)
     RATE_LIMIT_FAILED = optional(env.str, "RATE_LIMIT_FAILED", "600/min", validate=RATE)
-    LOGIN_FAILURES = optional(env.int, "LOGIN_FAILURES", 10, validate=ABOVE_0)
+    AXES_FAILURE_LIMIT = optional(env.int, "LOGIN_FAILURES", 10, validate=ABOVE_0)
     LOGIN_LOCK_MINUTES = optional(env.float, "LOGIN_LOCK_MINUTES", 5.0, validate=ABOVE_0)
 except EnvError as error:
     raise ImproperlyConfigured(f"{error} (in the environment or in .env)") from error
@@ -128,7 +128,6 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("UserAttributeSimilarity", "MinimumLength", "CommonPassword", "NumericPassword")
 ]
 LOGIN_URL = "admin:login"
-AXES_FAILURE_LIMIT = LOGIN_FAILURES
 AXES_COOLOFF_TIME = LOGIN_LOCK_MINUTES / 60
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_LOCKOUT_CALLABLE = "voiceproject.error_responses.locked_out"
@@ -151,9 +150,11 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "voiceproject.json_only.AlwaysJSON",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_THROTTLE_CLASSES": ["agencies.throttling.Throttle"],
     "DEFAULT_THROTTLE_RATES": {
         "sync": RATE_LIMIT_SYNC, "token": RATE_LIMIT_TOKEN, "failed": RATE_LIMIT_FAILED,
     },
+    "NON_FIELD_ERRORS_KEY": "body",
     "EXCEPTION_HANDLER": "voiceproject.error_responses.handle_exception",
     "NUM_PROXIES": TRUSTED_PROXIES,
     "URL_FORMAT_OVERRIDE": None,
@@ -218,8 +219,6 @@ PAGE_ADDRESSES = r"admin(?:/|\Z)|\Z"
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [rf"^(?!{PAGE_ADDRESSES})"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = HSTS_SUBDOMAINS
-SECURE_HSTS_PRELOAD = HSTS_PRELOAD
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 CSRF_FAILURE_VIEW = "voiceproject.error_responses.csrf_failed"

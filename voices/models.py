@@ -15,10 +15,6 @@ class JSONText(str):
 class DefinitionField(models.JSONField):
     """A JSONField that takes JSONText as it is: a sync neither parses nor writes it once more."""
 
-    def deconstruct(self) -> Any:
-        name, _, args, kwargs = super().deconstruct()
-        return name, "django.db.models.JSONField", args, kwargs
-
     def get_db_prep_save(self, value: Any, connection: Any) -> Any:
         if isinstance(value, JSONText):
             return str(value)

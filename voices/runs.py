@@ -9,7 +9,6 @@ transaction is alive, however long it takes; on SQLite, any lock on the database
 """
 
 import logging
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from datetime import timedelta
 
 import django.db
 from django.db import IntegrityError, OperationalError, connection, transaction
-from django.db.models import Case, DateTimeField, ExpressionWrapper, QuerySet, When
+from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -26,7 +25,7 @@ from agencies.fields import CredentialsUnavailable
 from agencies.models import Agency, User
 from voiceproject.errors import SaveFailed, ServiceError
 from voices.models import SyncRun
-from voices.store import renew_connection
+from voices.store import renew_connection, state
 from voices.ultravox import KeyRejected, UltravoxError
 
 logger = logging.getLogger(__name__)
@@ -36,8 +35,8 @@ HEARTBEAT = 2.0  # seconds between heartbeats
 POLL = (0.05, 0.5)  # seconds between checks of a run that is waited for: at first, at most
 INTERRUPTED = "interrupted"
 
-RUNNING, SUCCEEDED = SyncRun.Status.RUNNING, SyncRun.Status.SUCCEEDED
-FAILED, ABANDONED = SyncRun.Status.FAILED, SyncRun.Status.ABANDONED
+RUNNING, FAILED, ABANDONED = SyncRun.Status.RUNNING, SyncRun.Status.FAILED, SyncRun.Status.ABANDONED
+OPEN_RUNS = SyncRun.objects.filter(status=RUNNING)
 KEY_ERRORS = (NoApiKey, CredentialsUnavailable, KeyRejected)  # another agency's key may work
 ERRORS = {
     error.code: error for error in (NoApiKey, CredentialsUnavailable, SaveFailed, UltravoxError)
@@ -73,17 +72,21 @@ def heart(run: SyncRun) -> Callable[[], None]:
 
     def beat() -> None:
         nonlocal next_beat
-        if time.monotonic() >= next_beat:
-            _beat(run)
-            next_beat = time.monotonic() + HEARTBEAT
+        if time.monotonic() < next_beat:
+            return
+        try:
+            run.while_open().update(heartbeat_at=Now(), pages=run.pages)
+        except django.db.Error as error:  # it may be back for the write
+            logger.warning("No heartbeat of run %s: %s", run.pk, type(error).__name__)
+            connection.close()
+        next_beat = time.monotonic() + HEARTBEAT
 
     return beat
 
 
-def is_dead() -> Case:
-    """Return an expression that is true for open runs without a heartbeat for LEASE seconds."""
-    lease_began = ExpressionWrapper(Now() - timedelta(seconds=LEASE), output_field=DateTimeField())
-    return Case(When(status=RUNNING, heartbeat_at__lt=lease_began, then=True), default=False)
+def is_dead() -> Q:
+    """Return a condition that is true for open runs without a heartbeat for LEASE seconds."""
+    return Q(status=RUNNING, heartbeat_at__lt=Now() - timedelta(seconds=LEASE))
 
 
 def _opened(agency: Agency | None, *, trigger: str, user: User | None, deadline: float) -> SyncRun:
@@ -92,7 +95,7 @@ def _opened(agency: Agency | None, *, trigger: str, user: User | None, deadline:
     while True:
         _abandon_dead()
         # Looked for first: on SQLite, opening a run waits for whoever is writing.
-        other = _other(agency)
+        other = OPEN_RUNS.filter(agency=agency).first() if agency else None
         if other is None:
             try:
                 with transaction.atomic():
@@ -103,21 +106,12 @@ def _opened(agency: Agency | None, *, trigger: str, user: User | None, deadline:
             except IntegrityError:
                 if agency and not Agency.objects.filter(pk=agency.pk).exists():
                     raise NoApiKey("The agency was deleted.") from None
-                other = _other(agency)
-                refusals += other is None  # it has just ended, or the lock is not the reason
-                if refusals > 3:
+                refusals += 1
+                if refusals > 3:  # another sync was not faster so often: the lock is not the reason
                     raise
-        if other is not None and (ended := _ended(other, deadline)):
+        elif ended := _ended(other, deadline):
             return ended
         _pause(POLL[0], deadline)
-
-
-def _other(agency: Agency | None) -> SyncRun | None:
-    return _open_runs().filter(agency=agency).first() if agency else None
-
-
-def _open_runs() -> QuerySet[SyncRun]:
-    return SyncRun.objects.filter(status=RUNNING)
 
 
 def _ended(run: SyncRun, deadline: float) -> SyncRun | None:
@@ -156,18 +150,18 @@ def _pause(seconds: float, deadline: float) -> None:
 
 def _abandon_dead() -> None:
     """Mark dead runs as abandoned, except any that is writing right now."""
-    if not _open_runs().filter(is_dead()).exists():
+    if not OPEN_RUNS.filter(is_dead()).exists():
         return
     try:
         with _no_waiting(), transaction.atomic():
-            locked = _open_runs().filter(is_dead()).select_for_update(skip_locked=True)
+            locked = OPEN_RUNS.filter(is_dead()).select_for_update(skip_locked=True)
             dead = list(locked.values_list("pk", flat=True))
-            _open_runs().filter(pk__in=dead).update(
+            OPEN_RUNS.filter(pk__in=dead).update(
                 status=ABANDONED, finished_at=Now(), error_code="abandoned",
                 error_message="Its process ended before the sync did; nothing was changed.",
             )  # fmt: skip
     except OperationalError as error:
-        if getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
+        if not state(error).startswith("SQLITE_BUSY"):
             raise
         return  # somebody is writing, perhaps one of them
     if dead:
@@ -187,15 +181,6 @@ def _no_waiting() -> Iterator[None]:
             yield
         finally:
             cursor.execute(f"PRAGMA busy_timeout = {patience}")
-
-
-def _beat(run: SyncRun) -> None:
-    """Show that the run's process is alive. A database that is down now may be back for the write."""
-    try:
-        run.while_open().update(heartbeat_at=Now(), pages=run.pages)
-    except django.db.Error as error:
-        logger.warning("No heartbeat of run %s: %s", run.pk, type(error).__name__)
-        connection.close()
 
 
 def _fail(run: SyncRun, error: BaseException) -> None:

@@ -9,12 +9,10 @@ size is noticeably faster: docs/performance.md.
 
 import logging
 import random
-import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import cache
-from itertools import chain
 from typing import Any
 
 import django.db
@@ -30,13 +28,16 @@ logger = logging.getLogger(__name__)
 COPY_ABOVE = 3000  # voices
 BATCH = 500  # model instances in memory at a time
 # PostgreSQL: serialization_failure, deadlock_detected. Source: its manual, appendix A.
-TRANSIENT_STATES = {"40001", "40P01"}
-TRANSIENT_CODES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-# Of a writing transaction, in milliseconds and seconds. Source: PostgreSQL's manual, chapter 20.
-DEAD_CLIENT_LIMITS = {
-    "client_connection_check_interval": "2000", "idle_in_transaction_session_timeout": "15000",
-    "tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "2",
-}  # fmt: skip
+TRANSIENT = ("40001", "40P01", "SQLITE_BUSY", "SQLITE_LOCKED")
+# Source: PostgreSQL's manual, chapter 20.
+LIMITS = """
+    SET LOCAL lock_timeout = '{wait}ms';
+    SET LOCAL client_connection_check_interval = '2s';
+    SET LOCAL idle_in_transaction_session_timeout = '15s';
+    SET LOCAL tcp_keepalives_idle = 10;
+    SET LOCAL tcp_keepalives_interval = 5;
+    SET LOCAL tcp_keepalives_count = 2;
+"""
 
 
 def save(run: SyncRun, rows: Sequence[Row], *, deadline: float) -> None:
@@ -62,7 +63,7 @@ def save(run: SyncRun, rows: Sequence[Row], *, deadline: float) -> None:
         except django.db.Error as error:
             if _was_saved(run):
                 return
-            if not _is_transient(error) or time.monotonic() >= deadline:
+            if not state(error).startswith(TRANSIENT) or time.monotonic() >= deadline:
                 raise
             logger.warning("Writing again after: %s", describe(error))
             time.sleep(random.uniform(0.05, 0.25))  # noqa: S311
@@ -76,9 +77,13 @@ def renew_connection() -> None:
 
 def describe(error: django.db.Error) -> str:
     """Name a database error without its details, which quote rows."""
+    return f"{type(error).__name__} {state(error)}".strip()
+
+
+def state(error: django.db.Error) -> str:
+    """Return PostgreSQL's five characters or SQLite's name for what went wrong."""
     cause = error.__cause__
-    state = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
-    return f"{type(error).__name__} {state or ''}".strip()
+    return getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None) or ""
 
 
 def _limit_waiting(deadline: float) -> None:
@@ -88,12 +93,9 @@ def _limit_waiting(deadline: float) -> None:
     defaults, and releases the locks.
     """
     if connection.vendor == "postgresql":
-        limits = DEAD_CLIENT_LIMITS | {
-            "lock_timeout": str(max(1000, int((deadline - time.monotonic()) * 1000)))
-        }
-        calls = ", ".join(["set_config(%s, %s, true)"] * len(limits))
+        wait = max(1000, int((deadline - time.monotonic()) * 1000))
         with connection.cursor() as cursor:
-            cursor.execute(f"SELECT {calls}", list(chain.from_iterable(limits.items())))
+            cursor.execute(LIMITS.format(wait=wait))
 
 
 def _hold(run: SyncRun) -> None:
@@ -106,10 +108,7 @@ def _hold(run: SyncRun) -> None:
 
 def _succeed(run: SyncRun) -> None:
     run.status, run.finished_at = SyncRun.Status.SUCCEEDED, timezone.now()
-    run.while_open().update(
-        status=run.status, finished_at=run.finished_at,
-        pages=run.pages, synced=run.synced, skipped=run.skipped,
-    )  # fmt: skip
+    run.save(update_fields=["status", "finished_at", "pages", "synced", "skipped"])
 
 
 def _was_saved(run: SyncRun) -> bool:
@@ -175,10 +174,3 @@ def _copy(rows: Sequence[Row], synced_at: datetime) -> None:
             [synced_at],
         )
         cursor.execute("DROP TABLE incoming")
-
-
-def _is_transient(error: django.db.Error) -> bool:
-    cause = error.__cause__
-    if isinstance(cause, sqlite3.Error):
-        return getattr(cause, "sqlite_errorcode", 0) & 0xFF in TRANSIENT_CODES
-    return getattr(cause, "sqlstate", None) in TRANSIENT_STATES

@@ -109,6 +109,11 @@ MALFORMED = [
     ("DJANGO_LOG_LEVEL", "loud"),
     ("DATABASE_URL", "db.sqlite3"),
     *(("CACHE_URL", value) for value in ("redis", "redis://:secret/word@cache:6379/1")),
+    *(
+        ("ULTRAVOX_API_URL", value)
+        for value in ("api.ultravox.ai", "ftp://api.ultravox.ai", "http://[::")
+    ),
+    ("SUPABASE_URL", "project.supabase.co"),
     ("ULTRAVOX_TIMEOUT", "ten seconds"),
     *(("ULTRAVOX_DEADLINE", value) for value in ("1,5", "0")),
     ("RATE_LIMIT_SYNC", "many"),
@@ -187,7 +192,7 @@ def test_defaults(clone: Path) -> None:
         "LOG_LEVEL": logging.INFO,
         "CELERY_BROKER_URL": "filesystem://",
         "RATE_LIMIT_SYNC": "600/min",
-        "LOGIN_FAILURES": 10,
+        "AXES_FAILURE_LIMIT": 10,
     }
     unset = [dict.fromkeys(ENVIRONMENT, nothing) | SECRET for nothing in ("", " ")]
     assert show(clone, [*defaults], SECRET, *unset) == [defaults] * 3

@@ -52,9 +52,9 @@ def test_what_is_left_out_is_null() -> None:
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
-        (None, "not an object but null"),
+        (None, "not an object but NoneType"),
         (["voiceId"], "not an object but list"),
-        ({}, "voiceId is null"),
+        ({}, "voiceId is NoneType"),
         ({"voiceId": False}, "voiceId is bool"),
         ({"voiceId": {"id": 1}}, "voiceId is dict"),
         ({"voiceId": " \n"}, "voiceId is empty"),

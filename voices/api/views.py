@@ -8,7 +8,6 @@ from rest_framework.views import APIView
 
 from agencies.models import User
 from agencies.permissions import AgencyUserOrService
-from agencies.throttling import SyncThrottle
 from voiceproject.errors import SaveFailed
 from voiceproject.schema import errors
 from voices.api.serializers import SyncedSerializer
@@ -26,7 +25,7 @@ class SyncVoicesView(APIView):
     """Sync Ultravox's voices into the shared table, for a user's agency or for a service."""
 
     permission_classes = (AgencyUserOrService,)
-    throttle_classes = (SyncThrottle,)
+    throttle_scope = "sync"
     http_method_names = ["post", "options"]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:

@@ -4,6 +4,8 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
+import voices.models
+
 
 class Migration(migrations.Migration):
 
@@ -27,7 +29,7 @@ class Migration(migrations.Migration):
                 ('billing_style', models.TextField(blank=True, null=True, verbose_name='billing')),
                 ('provider', models.TextField(blank=True, null=True)),
                 ('preview_url', models.TextField(blank=True, null=True, verbose_name='preview URL')),
-                ('definition', models.JSONField(blank=True, null=True)),
+                ('definition', voices.models.DefinitionField(blank=True, null=True)),
                 ('last_synced_at', models.DateTimeField()),
             ],
             options={

@@ -210,8 +210,6 @@ def _parse(body: bytes) -> Any:
             orjson.JSONDecodeError
         ):  # json accepts more than orjson: it decides
             return orjson.loads(body)
-    return json.loads(body.decode(), parse_int=_integer)
-
-
-def _integer(digits: str) -> int | str:
-    return int(digits) if len(digits) <= MAX_DIGITS else digits
+    return json.loads(
+        body.decode(), parse_int=lambda digits: int(digits) if len(digits) <= MAX_DIGITS else digits
+    )
