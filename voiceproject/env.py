@@ -27,8 +27,8 @@ def _cache_url(value: str) -> dict[str, Any]:
     """Parse like environs, whose error would quote a piece of the password."""
     try:
         return dict(django_cache_url.parse(value))
-    except Exception as error:  # the parser's own
-        raise ValidationError("Not a valid cache URL.") from error
+    except Exception:  # the parser's own
+        raise ValidationError("Not a valid cache URL.") from None
 
 
 def optional(parse: Callable[..., T], name: str, default: T, **options: Any) -> T:
@@ -43,7 +43,7 @@ def strings(name: str) -> list[str]:
 
 def url(name: str, default: str = "") -> str:
     """Read an http or https URL; a slash at its end does no harm. Raises EnvError."""
-    value = (env.str(name, "").strip() or default).rstrip("/")
+    value = env.str(name, "").strip().rstrip("/") or default
     with contextlib.suppress(ValueError):
         if not value or (urlsplit(value).scheme in ("http", "https") and urlsplit(value).hostname):
             return value

@@ -34,6 +34,7 @@ LEASE = 10.0  # seconds without a heartbeat after which a run is dead
 HEARTBEAT = 2.0  # seconds between heartbeats
 POLL = (0.05, 0.5)  # seconds between checks of a run that is waited for: at first, at most
 INTERRUPTED = "interrupted"
+NOT_UNIQUE = {"23505", "SQLITE_CONSTRAINT_UNIQUE"}
 
 RUNNING, FAILED, ABANDONED = SyncRun.Status.RUNNING, SyncRun.Status.FAILED, SyncRun.Status.ABANDONED
 OPEN_RUNS = SyncRun.objects.filter(status=RUNNING)
@@ -91,7 +92,6 @@ def is_dead() -> Q:
 
 def _opened(agency: Agency | None, *, trigger: str, user: User | None, deadline: float) -> SyncRun:
     """Return a run of our own, or another's that was waited for and has ended."""
-    refusals = 0
     while True:
         _abandon_dead()
         # Looked for first: on SQLite, opening a run waits for whoever is writing.
@@ -103,12 +103,13 @@ def _opened(agency: Agency | None, *, trigger: str, user: User | None, deadline:
                         trigger=trigger, agency=agency, user=user,
                         started_at=timezone.now(), heartbeat_at=Now(),
                     )  # fmt: skip
-            except IntegrityError:
+            except IntegrityError as error:
                 if agency and not Agency.objects.filter(pk=agency.pk).exists():
                     raise NoApiKey("The agency was deleted.") from None
-                refusals += 1
-                if refusals > 3:  # another sync was not faster so often: the lock is not the reason
+                if state(error) not in NOT_UNIQUE:  # the lock is not the reason
                     raise
+                _pause(0, deadline)
+                continue  # at once: whoever was faster may end soon
         elif ended := _ended(other, deadline):
             return ended
         _pause(POLL[0], deadline)

@@ -1,5 +1,6 @@
 """One sync for each agency's key at a time, by whichever door, in whichever process."""
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +12,7 @@ from django.db import OperationalError, connection, connections
 from django.utils import timezone
 
 from agencies.credentials import NoApiKey
+from agencies.fields import Ciphertext
 from agencies.models import Agency
 from tests.support.environment import ENVIRONMENT, SERVICE_KEY
 from tests.support.project import SLOW, Database, Project, wait_for
@@ -273,6 +275,23 @@ class TestInOneProcess:
             assert str(joined.exception(20)) == "It is away."
         refused = SyncRun.objects.exclude(pk=run.pk).get()
         assert refused.error_message == "Ultravox refused this API key with status 401."
+
+    def test_a_herd_is_one_sync(self, ultravox: Ultravox, agency: Agency) -> None:
+        """However soon each ends: a key that cannot be decrypted, and a listing that comes at once."""
+        Agency.objects.create(
+            name="Broken", ultravox_api_key=Ciphertext("x"), created_at="2019-01-01T00:00:00Z"
+        )
+        ultravox.voices = ultravox.voices[:3]
+        ready = threading.Barrier(20)
+
+        def call() -> int:
+            connection.ensure_connection()
+            ready.wait()
+            return sync_voices(trigger="service").synced
+
+        for _ in range(3):
+            calls = [self.in_thread(call) for _ in range(20)]
+            assert [each.result() for each in calls] == [3] * 20
 
     def test_each_key_that_is_tried_is_a_run(self, ultravox: Ultravox, agency: Agency) -> None:
         Agency.objects.create(name="Blank", ultravox_api_key=" ", created_at="2019-01-01T00:00:00Z")
