@@ -17,8 +17,7 @@ from django_celery_beat.models import PeriodicTask
 
 from agencies.credentials import get_agency_credentials
 from agencies.models import Agency, User
-from tests.conftest import PASSWORD
-from tests.support.environment import CREDENTIALS_KEY
+from tests.support.environment import CREDENTIALS_KEY, PASSWORD
 from tests.ultravox import API_KEY, Ultravox
 from voices.models import SyncRun, Voice
 

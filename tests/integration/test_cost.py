@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from agencies.models import Agency
 from tests.support.project import ROOT, Project
+from tests.support.seeding import add_agency
 from tests.ultravox import Ultravox
 from voices.sync import sync_voices
 
@@ -42,7 +43,7 @@ def test_command_loads_nothing_of_the_web(
     project: Callable[..., Project], ultravox: Ultravox
 ) -> None:
     made = project(ULTRAVOX_API_URL=ultravox.url)
-    made.seed()
+    add_agency(made)
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "manage.py", "sync_voices"],
         cwd=ROOT,

@@ -9,12 +9,14 @@ import pytest
 import requests
 from django.db import OperationalError, connection, connections
 from django.utils import timezone
+from rest_framework_simplejwt.tokens import AccessToken
 
 from agencies.credentials import NoApiKey
-from agencies.models import Agency
+from agencies.models import Agency, User
 from tests.support.environment import ENVIRONMENT, SERVICE_KEY
 from tests.support.project import SLOW, Database, Project, wait_for
 from tests.support.reliability import shows
+from tests.support.seeding import add_agency, add_user
 from tests.ultravox import Ultravox
 from voices import runs
 from voices.models import SyncRun, Voice
@@ -41,7 +43,7 @@ def test_twenty_posts_are_one_sync(
 ) -> None:
     """Twenty POSTs at once: all answered, by one or two syncs."""
     made = project(ULTRAVOX_API_URL=ultravox.url)
-    made.seed()
+    add_agency(made)
     url = made.serve()
     ultravox.latency = 0.2
     answers = at_once(20, lambda: post(url, apikey=SERVICE_KEY))
@@ -59,10 +61,8 @@ def test_all_doors_join_one_sync_and_share_its_failure(
 ) -> None:
     """All doors ask at once for a sync that fails: one failure, the same for all."""
     made = project(ULTRAVOX_API_URL=ultravox.url)
-    made.seed(is_staff=True)
+    token = AccessToken.for_user(User(pk=add_user(made, add_agency(made))))
     url = made.serve()
-    login = {"email": "user@example.com", "password": "a password of the tests"}
-    token = requests.post(f"{url}/api/token/", json=login, timeout=20).json()["access"]
     ultravox.hold_after(1)
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(post, url, authorization=f"Bearer {token}")
@@ -90,7 +90,7 @@ def test_two_agencies_sync_side_by_side(
     """Two agencies sync at once: side by side, without a deadlock."""
     made = project(ULTRAVOX_API_URL=ultravox.url)
     ultravox.keys |= {"key-a", "key-b"}
-    ids = [made.seed(name=x, key=f"key-{x}", email=f"{x}@example.com")["agency"] for x in "ab"]
+    ids = [add_agency(made, key=f"key-{x}") for x in "ab"]
     ultravox.hold_after(0)
     with ThreadPoolExecutor(2) as pool:
         both = [pool.submit(made.manage, "sync_voices", "--agency", each) for each in ids]

@@ -21,9 +21,8 @@ from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 from agencies.jwks import KeySet, key_set
 from agencies.models import Agency, User
 from agencies.tokens import user_of_token
-from tests.conftest import PASSWORD
 from tests.support.answers import ADDRESSES, INVALID_TOKEN, REFRESH, TOKEN, assert_error
-from tests.support.environment import ENVIRONMENT
+from tests.support.environment import ENVIRONMENT, PASSWORD
 from tests.support.jwks import PATH, KeySetServer, claims, encode, sign, signing_key
 from tests.ultravox import Ultravox
 from voiceproject.errors import ServiceError

@@ -27,9 +27,8 @@ from tests.support.answers import (
     voice_rows,
 )  # fmt: skip
 from tests.support.environment import OTHER_SERVICE_KEY, SERVICE_KEY
-from tests.support.project import Database, Project
+from tests.support.project import Database, Project, own_project
 from tests.support.seeding import add_agency
-from tests.support.shared import shared_project
 from tests.ultravox import API_KEY, Ultravox
 from voices.models import SyncRun, Voice
 from voices.records import MAX_DEPTH
@@ -488,11 +487,13 @@ def test_the_run_of_no_key_has_no_agency(client: Client, db: None) -> None:
 def served(
     migrated: Database, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Project, str, Ultravox]]:
-    with Ultravox(count=3) as ultravox:
-        url = f"{ultravox.url}/"
-        with shared_project(migrated, tmp_path_factory, ULTRAVOX_API_URL=url) as project:
-            add_agency(project)
-            yield project, project.serve(), ultravox
+    folder = tmp_path_factory.mktemp("served")
+    with (
+        Ultravox(count=3) as ultravox,
+        own_project(migrated, folder, ULTRAVOX_API_URL=f"{ultravox.url}/") as project,
+    ):
+        add_agency(project)
+        yield project, project.serve("--workers=1"), ultravox
 
 
 Served = tuple[Project, str, Ultravox]

@@ -20,7 +20,6 @@ pytestmark = pytest.mark.broker
 
 CELERY = ("-m", "celery", "-A", "voiceproject")
 WORKER = (*CELERY, "worker", "--concurrency", "1", "--loglevel", "INFO")
-SEND = "from voices.tasks import sync_voices; sync_voices.delay()"
 
 BROKERS = {"redis": redis_database, "rabbitmq": rabbitmq_host}
 
@@ -109,7 +108,7 @@ def test_a_sync_whose_worker_was_killed_is_done_again(
 ) -> None:
     worker = site.start(*WORKER, log="worker")
     ultravox.hold_after(1)
-    site.shell(SEND)
+    site.send_sync()
     ultravox.wait_until(lambda: ultravox.held > 0, 30)
     os.killpg(worker.pid, signal.SIGKILL)
     worker.wait(10)
@@ -131,10 +130,10 @@ def test_a_failed_sync_is_over_and_logged_in_one_line(
 ) -> None:
     ultravox.fault = "status_400"
     worker = site.start(*WORKER, log="worker")
-    site.shell(SEND)
+    site.send_sync()
     wait_for(lambda: len(runs(site)) == 1 and runs(site)[0][1] == "failed", 30, "the failure")
     ultravox.fault = None
-    site.shell(SEND)
+    site.send_sync()
     wait_for(lambda: DONE in runs(site), 30, "the sync after it")
     end(worker)
     assert messages(broker) == 0
@@ -152,7 +151,7 @@ def test_a_worker_that_is_asked_to_end_finishes_its_sync(
 ) -> None:
     worker = site.start(*WORKER, log="worker")
     ultravox.hold_after(1)
-    site.shell(SEND)
+    site.send_sync()
     ultravox.wait_until(lambda: ultravox.held > 0, 30)
     worker.send_signal(signal.SIGTERM)
     wait_for(lambda: "Warm shutdown" in site.log("worker"), 10, "the warm shutdown")
@@ -166,7 +165,7 @@ def test_a_worker_that_is_asked_to_end_finishes_its_sync(
 
 @pytest.mark.parametrize("broker", ["rabbitmq"], indirect=True)
 def test_the_queue_is_a_quorum_queue(site: Project, broker: str) -> None:
-    site.shell(SEND)
+    site.send_sync()
     with channel(broker) as open_channel:
         # Declared again with another type, it would be refused.
         kind = {"x-queue-type": "quorum"}

@@ -22,7 +22,8 @@ import requests
 
 from tests.support.environment import SERVICE_KEY
 from tests.support.nginx import CONFIGURATION, Nginx, find
-from tests.support.project import ROOT, Database, Project, free_port, wait_for
+from tests.support.project import ROOT, Database, Project, free_port, own_project, wait_for
+from tests.support.seeding import add_agency, add_user
 from tests.ultravox import Ultravox
 from voiceproject.errors import ERRORS
 
@@ -54,16 +55,11 @@ class Site(NamedTuple):
 
 @contextlib.contextmanager
 def serving(template: Database, folder: Path, **environment: str) -> Iterator[Site]:
-    database = Database.create(folder, template)
-    project = Project(database, folder, DJANGO_TRUSTED_PROXIES="1", **environment)
-    try:
+    with own_project(template, folder, DJANGO_TRUSTED_PROXIES="1", **environment) as project:
+        add_user(project, add_agency(project), is_staff=True, is_superuser=True)
         web = project.serve()
         with Nginx(web, folder) as nginx:
-            project.seed(is_staff=True, is_superuser=True)
             yield Site(project, web, nginx)
-    finally:
-        project.stop()
-        database.drop()
 
 
 @pytest.fixture(scope="module")
