@@ -151,10 +151,7 @@ def test_is_terminated_in_the_transaction(before: Project, ultravox: Ultravox) -
     with before.database.trigger(SLOW, **STEPS["last voice"]):
         process = before.start("manage.py", "sync_voices")
         wait_for(before.database.is_busy, 30)
-        before.database.rows(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
-            " AND datname = current_database()"
-        )
+        before.database.end_sessions()
         assert process.wait(20) == 1
         assert before.log().startswith(SAVE_FAILED)
         assert before.database.rows(ROWS) == rows
@@ -196,10 +193,7 @@ def test_restarts_while_ultravox_is_waited_for(before: Project, ultravox: Ultrav
     ultravox.hold_after(1)
     process = before.start("manage.py", "sync_voices")
     ultravox.wait_for_requests(2, 30)
-    before.database.rows(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )
+    before.database.end_sessions()
     ultravox.release()
     assert process.wait(20) == 0, before.log()
     assert before.database.rows(RUNS) == [("succeeded", "")] * 2

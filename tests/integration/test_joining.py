@@ -35,6 +35,12 @@ def at_once(times: int, call: Callable[[], Any]) -> list[Any]:
         return [future.result() for future in [pool.submit(call) for _ in range(times)]]
 
 
+def own_database() -> Database:
+    """Return this process's own database."""
+    server = ENVIRONMENT["DATABASE_URL"].rpartition("/")[0]
+    return Database(f"{server}/{connection.settings_dict['NAME']}")
+
+
 @shows("concurrency")
 def test_twenty_posts_are_one_sync(
     project: Callable[..., Project],
@@ -191,8 +197,7 @@ class TestInOneProcess:
         """It is not given up, and who waits for it waits for no lock of the database's."""
         monkeypatch.setattr(runs, "LEASE", 0.3)
         settings.ULTRAVOX_DEADLINE = 0.3  # of the impatient one
-        server = ENVIRONMENT["DATABASE_URL"].rpartition("/")[0]
-        database = Database(f"{server}/{connection.settings_dict['NAME']}")
+        database = own_database()
         seconds = {
             kind: sql.replace("pg_sleep(30)", "pg_sleep(2)").replace("300000000", "20000000")
             for kind, sql in SLOW.items()
@@ -307,20 +312,13 @@ class TestTheConnectionBreaks:
     in_thread = TestInOneProcess.in_thread
     refused_first = TestInOneProcess.refused_first
 
-    def end_sessions(self) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-
     def test_while_a_key_is_refused(self, ultravox: Ultravox, agency: Agency) -> None:
         """The run is closed, and the next key is tried."""
         self.refused_first()
         ultravox.hold_after(0)
         sync = self.in_thread(lambda: sync_voices(trigger="schedule"))
         ultravox.wait_for_requests(1)
-        self.end_sessions()
+        own_database().end_sessions()
         ultravox.release()
         assert sync.result(20).agency == agency
         assert [r.status for r in SyncRun.objects.order_by("id")] == ["failed", "succeeded"]
@@ -334,7 +332,7 @@ class TestTheConnectionBreaks:
         ultravox.wait_for_requests(2)
         joined = self.in_thread(lambda: sync_voices(trigger="service"))
         wait_for(lambda: "Waiting for run" in caplog.text)
-        self.end_sessions()
+        own_database().end_sessions()
         wait_for(lambda: "could not be looked at" in caplog.text)
         ultravox.release()
         assert joined.result(20).pk == first.result(20).pk

@@ -1,12 +1,9 @@
 """`POST /functions/v1/voices-sync` and `POST /api/voices/sync/`, as callers see them."""
 
-import http.client
 import itertools
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -236,13 +233,6 @@ def test_failed_syncs(
     outcomes = SyncRun.objects.values_list("status", "error_code", "synced")
     assert list(outcomes) == [("failed", error[1], 0)] * 2
     assert not any(API_KEY in run.error_message for run in SyncRun.objects.all())
-
-
-def test_ultravox_address_that_is_none(client: Client, agency: Agency, settings: Any) -> None:
-    settings.ULTRAVOX_DEADLINE = 0.3
-    for url in ("http://no-such-host.invalid", "http://127.0.0.1:9", "http://[::"):
-        settings.ULTRAVOX_API_URL = url
-        assert_error(client.post(ADDRESS, headers=SERVICE), *ULTRAVOX)
 
 
 def test_service_without_any_key(client: Client, db: None) -> None:
@@ -498,44 +488,6 @@ def test_served_without_redirect(served: Served) -> None:
     body = {"email": "user@example.com", "password": "wrong"}
     response = requests.post(f"{served[1]}/api/token", json=body)
     assert_error(response, 401, "invalid_credentials")
-
-
-def test_served_bodies(served: Served, tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    file.write_bytes(b"\0" * 100_000)
-    with requests.Session() as session, file.open("rb") as opened:  # on one connection
-        session.headers.update(SERVICE)
-        for arguments in (
-            {"data": b"\xff" * 3_000_000},
-            {"data": (b"x" * 1000 for _ in range(100))},  # chunked
-            {"data": b"{", "headers": {"Content-Type": "application/json"}},
-            {"data": b"{}", "headers": {"Content-Encoding": "gzip"}},
-            {"files": {"file": opened}},
-            {"data": {"a": "b"}},
-            {"json": {"a": "b"}},
-            {},
-        ):
-            assert_good(session.post(served[1] + ADDRESS, **arguments))  # type: ignore[arg-type]
-
-
-def test_served_odd_credentials(served: Served) -> None:
-    long = ["x" * length for length in (8_000, 8_190, 9_000, 30_000)]
-    no_text = [b"\xff\xfe.\x80.\xc3", "grüße".encode(), b"\xc3\xa9"]
-    url = urlsplit(served[1])
-    for value in (*(text.encode() for text in long), *no_text):
-        for header, given, code in (
-            (b"Authorization", b"Bearer " + value, "invalid_token"),
-            (b"apikey", value, "invalid_api_key"),
-        ):
-            connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=10)
-            connection.putrequest("POST", ADDRESS)
-            connection.putheader(header, given)  # type: ignore[arg-type]
-            connection.putheader("Content-Length", "0")
-            connection.endheaders()
-            response = connection.getresponse()
-            body = json.loads(response.read())
-            connection.close()
-            assert (response.status, body["code"]) == (401, code), given[:40]
 
 
 @pytest.mark.parametrize("depth", [100, 400, 900, 3_000, 20_000])

@@ -148,6 +148,13 @@ class Database:
             else:
                 connection.executescript(statements)
 
+    def end_sessions(self) -> None:
+        """End all other sessions of the server on it, as when it restarts."""
+        self.rows(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
     def make_whole(self) -> None:
         """Let it be copied: on SQLite, its one file then holds all of it."""
         if not self.is_postgresql:
