@@ -38,11 +38,7 @@ def assert_failed(done: subprocess.CompletedProcess[str]) -> None:
 def assert_next_sync_works(project: Project, *statuses: tuple[str, str]) -> None:
     done = project.manage("sync_voices")
     assert (done.returncode, done.stdout) == (0, "Synced 300 voices from Ultravox\n"), done.stderr
-    assert project.database.rows(RUNS) == [
-        ("succeeded", ""),
-        *statuses,
-        ("succeeded", ""),
-    ]
+    assert project.database.rows(RUNS) == [("succeeded", ""), *statuses, ("succeeded", "")]
 
 
 STATES = {"disk full": "53100", "any": "P0001"}

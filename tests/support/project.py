@@ -65,13 +65,9 @@ FAIL = {
     """,
 }
 STEPS = {  # of the transaction that writes the voices of `before`
-    "first voice": {"table": "ultravox_voices", "event": "UPDATE", "when": "NEW.name = 'first'"},
-    "last voice": {"table": "ultravox_voices", "event": "UPDATE", "when": "NEW.name = 'last'"},
-    "run's end": {
-        "table": "voice_sync_runs",
-        "event": "UPDATE",
-        "when": "NEW.status = 'succeeded'",
-    },
+    "first voice": {"table": "ultravox_voices", "when": "NEW.name = 'first'"},
+    "last voice": {"table": "ultravox_voices", "when": "NEW.name = 'last'"},
+    "run's end": {"table": "voice_sync_runs", "when": "NEW.status = 'succeeded'"},
 }
 REMOVE = {
     True: "DROP TRIGGER {name} ON {table}; DROP FUNCTION {name}",
@@ -132,9 +128,9 @@ class Database:
         return self.rows(query)[0][0]
 
     @contextlib.contextmanager
-    def trigger(self, kind: dict[bool, str], **how: str) -> Iterator[None]:
+    def trigger(self, kind: dict[bool, str], event: str = "UPDATE", **how: str) -> Iterator[None]:
         """Let SLOW or FAIL meet an `event` on a `table`'s rows `when` a condition holds."""
-        self.script(kind[self.is_postgresql].format(**how))
+        self.script(kind[self.is_postgresql].format(event=event, **how))
         try:
             yield
         finally:

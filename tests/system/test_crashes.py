@@ -56,11 +56,8 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 def let_lease_pass(project: Project) -> None:
     """Turn back the dead run's clock, as if its lease were over."""
-    long_ago = (
-        "2020-01-01 00:00:00+00:00" if project.database.is_postgresql else "2020-01-01 00:00:00"
-    )
     project.database.rows(
-        f"UPDATE voice_sync_runs SET heartbeat_at = '{long_ago}' WHERE status = 'running'"
+        "UPDATE voice_sync_runs SET heartbeat_at = '2020-01-01 00:00:00' WHERE status = 'running'"
     )
 
 

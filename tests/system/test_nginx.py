@@ -499,13 +499,8 @@ def test_limits_are_not_dodged_by_claims(ask: Ask) -> None:
 
 def test_http_2(public: Site) -> None:
     command = [find("curl"), "-s", "-H", "Expect:", "--cacert", str(public.nginx.certificate)]
-    command += [
-        "-w",
-        " %{http_version} %{http_code}",
-        "--data-binary",
-        "@-",
-        public.nginx.https_url + TOKEN,
-    ]
+    command += ["-w", " %{http_version} %{http_code}", "--data-binary", "@-"]
+    command += [public.nginx.https_url + TOKEN]
     for size, status, code in ((20 * MB, b"413", "body_too_large"), (2, b"400", "invalid_request")):
         done = subprocess.run(command, input=b"a" * size, capture_output=True, check=True)
         body, *rest = done.stdout.rsplit(b" ", 2)
