@@ -15,7 +15,16 @@ from rest_framework_simplejwt.tokens import AccessToken
 
 from agencies.models import User
 from tests.support.environment import ENVIRONMENT, SERVICE_KEY
-from tests.support.project import FAIL, ROOT, SLOW, STEPS, Project, free_port, wait_for
+from tests.support.project import (
+    END_OTHER_SESSIONS,
+    FAIL,
+    ROOT,
+    SLOW,
+    STEPS,
+    Project,
+    free_port,
+    wait_for,
+)
 from tests.support.reliability import shows
 from tests.support.seeding import add_agency
 from tests.ultravox import Ultravox
@@ -147,7 +156,7 @@ def test_is_terminated_in_the_transaction(before: Project, ultravox: Ultravox) -
     with before.database.trigger(SLOW, **STEPS["last voice"]):
         process = before.start("manage.py", "sync_voices")
         wait_for(before.database.is_busy, 30)
-        before.database.end_sessions()
+        before.database.rows(END_OTHER_SESSIONS)
         assert process.wait(20) == 1
         assert before.log().startswith(SAVE_FAILED)
         assert before.database.rows(ROWS) == rows
@@ -189,7 +198,7 @@ def test_restarts_while_ultravox_is_waited_for(before: Project, ultravox: Ultrav
     ultravox.hold_after(1)
     process = before.start("manage.py", "sync_voices")
     ultravox.wait_for_requests(2, 30)
-    before.database.end_sessions()
+    before.database.rows(END_OTHER_SESSIONS)
     ultravox.release()
     assert process.wait(20) == 0, before.log()
     assert before.database.rows(RUNS) == [("succeeded", "")] * 2

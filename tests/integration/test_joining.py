@@ -14,7 +14,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 from agencies.credentials import NoApiKey
 from agencies.models import Agency, User
 from tests.support.environment import ENVIRONMENT, SERVICE_KEY
-from tests.support.project import SLOW, STEPS, Database, Project, wait_for
+from tests.support.project import END_OTHER_SESSIONS, SLOW, STEPS, Database, Project, wait_for
 from tests.support.reliability import shows
 from tests.support.seeding import add_agency, add_user
 from tests.ultravox import Ultravox
@@ -33,12 +33,6 @@ def post(url: str, **headers: str) -> requests.Response:
 def at_once(times: int, call: Callable[[], Any]) -> list[Any]:
     with ThreadPoolExecutor(times) as pool:
         return [future.result() for future in [pool.submit(call) for _ in range(times)]]
-
-
-def own_database() -> Database:
-    """Return this process's own database."""
-    server = ENVIRONMENT["DATABASE_URL"].rpartition("/")[0]
-    return Database(f"{server}/{connection.settings_dict['NAME']}")
 
 
 @shows("concurrency")
@@ -197,7 +191,8 @@ class TestInOneProcess:
         """It is not given up, and who waits for it waits for no lock of the database's."""
         monkeypatch.setattr(runs, "LEASE", 0.3)
         settings.ULTRAVOX_DEADLINE = 0.3  # of the impatient one
-        database = own_database()
+        server = ENVIRONMENT["DATABASE_URL"].rpartition("/")[0]
+        database = Database(f"{server}/{connection.settings_dict['NAME']}")
         seconds = {
             kind: sql.replace("pg_sleep(30)", "pg_sleep(2)").replace("300000000", "20000000")
             for kind, sql in SLOW.items()
@@ -318,7 +313,8 @@ class TestTheConnectionBreaks:
         ultravox.hold_after(0)
         sync = self.in_thread(lambda: sync_voices(trigger="schedule"))
         ultravox.wait_for_requests(1)
-        own_database().end_sessions()
+        with connection.cursor() as cursor:
+            cursor.execute(END_OTHER_SESSIONS)
         ultravox.release()
         assert sync.result(20).agency == agency
         assert [r.status for r in SyncRun.objects.order_by("id")] == ["failed", "succeeded"]
@@ -332,7 +328,8 @@ class TestTheConnectionBreaks:
         ultravox.wait_for_requests(2)
         joined = self.in_thread(lambda: sync_voices(trigger="service"))
         wait_for(lambda: "Waiting for run" in caplog.text)
-        own_database().end_sessions()
+        with connection.cursor() as cursor:
+            cursor.execute(END_OTHER_SESSIONS)
         wait_for(lambda: "could not be looked at" in caplog.text)
         ultravox.release()
         assert joined.result(20).pk == first.result(20).pk

@@ -69,6 +69,10 @@ STEPS = {  # of the transaction that writes the voices of `before`
     "last voice": {"table": "ultravox_voices", "when": "NEW.name = 'last'"},
     "run's end": {"table": "voice_sync_runs", "when": "NEW.status = 'succeeded'"},
 }
+END_OTHER_SESSIONS = (  # of PostgreSQL with this database, as when it restarts
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 REMOVE = {
     True: "DROP TRIGGER {name} ON {table}; DROP FUNCTION {name}",
     False: "DROP TRIGGER {name}",
@@ -143,13 +147,6 @@ class Database:
                 connection.execute(statements)
             else:
                 connection.executescript(statements)
-
-    def end_sessions(self) -> None:
-        """End all other sessions of the server on it, as when it restarts."""
-        self.rows(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
 
     def make_whole(self) -> None:
         """Let it be copied: on SQLite, its one file then holds all of it."""
