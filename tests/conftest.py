@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,10 @@ import pytest
 from django.core.cache import cache
 
 from agencies.models import Agency, User
-from tests.support.environment import SERVICE_KEY
-from tests.support.project import Database, Project
+from tests.support.environment import PASSWORD, SERVICE_KEY
+from tests.support.project import Database, Project, own_project
+from tests.support.seeding import add_agency
 from tests.ultravox import API_KEY, Ultravox
-
-PASSWORD = "a password of the tests"
 
 # Shells let what they start in the background ignore Ctrl-C, and so would all processes of the tests.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -57,16 +57,37 @@ def service_headers() -> dict[str, str]:
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """A migrated database that those of tests are copied from."""
-    folder = tmp_path_factory.mktemp("migrated")
-    database = Database.create(folder)
-    try:
-        done = Project(database, folder).manage("migrate", "-v", "0")
+    with own_project(None, tmp_path_factory.mktemp("migrated")) as project:
+        done = project.manage("migrate", "-v", "0")
         assert done.returncode == 0, done.stderr
-        if not database.is_postgresql:
-            database.rows("PRAGMA wal_checkpoint(TRUNCATE)")
-        yield database
-    finally:
-        database.drop()
+        project.database.make_whole()
+        yield project.database
+    Database.drop_all()
+
+
+@pytest.fixture(scope="session")
+def synced(migrated: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """A database with an agency and its first sync."""
+    folder = tmp_path_factory.mktemp("synced")
+    with (
+        Ultravox() as ultravox,
+        own_project(migrated, folder, ULTRAVOX_API_URL=ultravox.url) as project,
+    ):
+        add_agency(project)
+        done = project.manage("sync_voices")
+        assert done.returncode == 0, done.stderr
+        project.database.make_whole()
+        yield project.database
+
+
+@pytest.fixture
+def before(synced: Database, tmp_path: Path, ultravox: Ultravox) -> Iterator[Project]:
+    """A project with a table of voices, all of which the next sync changes, "first" to "last"."""
+    voices = sorted(ultravox.voices, key=itemgetter("voiceId"))
+    ultravox.voices = [voice | {"description": "changed"} for voice in voices]
+    ultravox.voices[0]["name"], ultravox.voices[-1]["name"] = "first", "last"
+    with own_project(synced, tmp_path, ULTRAVOX_API_URL=ultravox.url) as project:
+        yield project
 
 
 @pytest.fixture
@@ -82,4 +103,3 @@ def project(migrated: Database, tmp_path: Path) -> Iterator[Callable[..., Projec
     yield make
     for made in projects:
         made.stop()
-    database.drop()

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import PASSWORD
+from tests.support.environment import PASSWORD
 from tests.support.project import Project
+from tests.support.seeding import add_agency, add_user
 from tests.ultravox import Ultravox
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -62,11 +63,11 @@ class Tab:
 
 
 @pytest.fixture
-def site(project: Callable[..., Project], ultravox: Ultravox) -> Project:
+def site(project: Callable[..., Project], tmp_path: Path, ultravox: Ultravox) -> Project:
     ultravox.keys = {KEY}
-    broker = project().folder / "broker"
-    site = project(ULTRAVOX_API_URL=ultravox.url, CELERY_BROKER_URL=f"filesystem://{broker}")
-    site.seed(email=EMAIL, password=PASSWORD, key=KEY, is_staff=True, is_superuser=True)
+    broker = f"filesystem://{tmp_path}/broker"
+    site = project(ULTRAVOX_API_URL=ultravox.url, CELERY_BROKER_URL=broker)
+    add_user(site, add_agency(site, key=KEY), EMAIL, is_staff=True, is_superuser=True)
     return site
 
 

@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 import requests
 
-from tests.conftest import PASSWORD
 from tests.support import supabase_js
 from tests.support.answers import TOKEN
-from tests.support.environment import SERVICE_KEY
-from tests.support.project import Database
-from tests.support.shared import shared_project
-from tests.ultravox import API_KEY, Ultravox
+from tests.support.environment import PASSWORD, SERVICE_KEY
+from tests.support.project import Database, own_project
+from tests.support.seeding import add_agency, add_user
+from tests.ultravox import Ultravox
 
 CHROMIUM = Path("/usr/bin/chromium")
 GOOD = {"success": True, "message": "Synced 3 voices from Ultravox", "stats": {"synced": 3}}
@@ -78,23 +77,23 @@ def origins() -> Iterator[list[str]]:
 
 
 def test_functions_invoke_in_a_browser(
-    migrated: Database, tmp_path_factory: pytest.TempPathFactory, origins: list[str]
+    migrated: Database, tmp_path: Path, origins: list[str]
 ) -> None:
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
     supabase_js.install()
     known, stranger = origins
     with (
         Ultravox(count=3) as ultravox,
-        shared_project(
+        own_project(
             migrated,
-            tmp_path_factory,
+            tmp_path,
             ULTRAVOX_API_URL=ultravox.url,
             CORS_ALLOWED_ORIGINS=f"https://another.example.com , {known}/ ",
         ) as project,
         playwright.sync_playwright() as driver,
     ):
-        project.seed(key=API_KEY, email="user@example.com", password=PASSWORD)
-        url = project.serve()
+        add_user(project, add_agency(project))
+        url = project.serve("--workers=1")
         body = {"email": "user@example.com", "password": PASSWORD}
         token = requests.post(f"{url}{TOKEN}", json=body).json()["access"]
         browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])

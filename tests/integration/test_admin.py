@@ -17,8 +17,7 @@ from django_celery_beat.models import PeriodicTask
 
 from agencies.credentials import get_agency_credentials
 from agencies.models import Agency, User
-from tests.conftest import PASSWORD
-from tests.support.environment import CREDENTIALS_KEY
+from tests.support.environment import CREDENTIALS_KEY, PASSWORD
 from tests.ultravox import API_KEY, Ultravox
 from voices.models import SyncRun, Voice
 
@@ -281,16 +280,12 @@ def test_a_user_is_added_with_email_and_agency(browser: Client, agency: Agency) 
     assert User.objects.filter(email__iexact="new@example.com").count() == 1
 
 
-def test_a_user_is_moved_and_given_a_password(browser: Client, user: User) -> None:
+def test_a_user_is_moved(browser: Client, user: User) -> None:
     other = Agency.objects.create(name="Other")
     form = {"email": user.email, "agency": str(other.pk), "is_active": "on"}
     assert browser.post(f"{USERS}{user.pk}/change/", form).status_code == 302
     user.refresh_from_db()
     assert (user.agency, user.check_password(PASSWORD)) == (other, True)
-    form = {"usable_password": "true", "password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
-    assert browser.post(f"{USERS}{user.pk}/password/", form).status_code == 302
-    user.refresh_from_db()
-    assert user.check_password(NEW_PASSWORD)
 
 
 # The history
@@ -474,22 +469,13 @@ def test_the_interval_is_changed_in_the_admin(browser: Client) -> None:
     [
         "voices/voice/_00/change/", "voices/voice/%00/history/", "voices/voice/?q=%00",
         "voices/voice/?provider__exact=%00", "voices/voice/?name__icontains=%00",
-        "voices/voice/?name__regex=[",
-        "voices/voice/?last_synced_at__year=999999999999",
-        "voices/voice/?p=99999999999999999999", "voices/voice/?p=x",
-        "voices/voice/?o=9.9.-9.x", "voices/voice/?last_synced_at__gte=x",
-        "voices/syncrun/?pages=" + "9" * 30,
+        "voices/voice/?name__regex=[", "voices/voice/?last_synced_at__year=999999999999",
+        "voices/voice/?p=99999999999999999999", "voices/syncrun/?pages=" + "9" * 30,
         "voices/syncrun/?error_message__contains=%00", "voices/syncrun/?agency__id__exact=x",
-        "voices/syncrun/?started_at__year=99999&started_at__month=13&started_at__day=40",
-        "voices/syncrun/99999999999999999999999/change/", "voices/syncrun/x/change/",
-        "agencies/agency/x/change/", "agencies/agency/_00/delete/", "agencies/user/x/password/",
-        "agencies/user/?agency__isnull=maybe", "agencies/user/?agency__id__exact=%00",
-        "agencies/user/?_popup=1&_to_field=password", "autocomplete/",
+        "voices/syncrun/99999999999999999999999/change/", "agencies/agency/_00/delete/",
+        "agencies/user/?agency__id__exact=%00", "r/7/%00/", "axes/accessattempt/?username=%00",
         "autocomplete/?app_label=agencies&model_name=user&field_name=agency&term=%00",
-        "autocomplete/?app_label=%00&model_name=x&field_name=y", "r/1/1/", "r/7/%00/", "jsi18n/?x=%ff",
-        "axes/accessattempt/?username=%00", "django_celery_beat/periodictask/_00/change/",
-        "django_celery_beat/periodictask/99999999999999999999/change/",
-        "login/?next=//elsewhere.example", "password_change/?%00", "%00", "voices/%ff/",
+        "django_celery_beat/periodictask/_00/change/", "login/?next=//elsewhere.example",
     ],
 )  # fmt: skip
 def test_no_address_of_the_admin_breaks_it(client: Client, staff: User, address: str) -> None:

@@ -127,10 +127,7 @@ def test_any_listing_is_storable(
         200, json.dumps({"results": listing, "next": None}).encode()
     )
     rows, skipped = expected(json.loads(json.dumps(listing)))
-    for copy_above in (
-        store.COPY_ABOVE,
-        -1,
-    ):  # by either writer, of which the second changes nothing
+    for copy_above in (store.COPY_ABOVE, -1):  # by either writer; the second changes nothing
         with patch.object(store, "COPY_ABOVE", copy_above):
             run = sync_voices(trigger="service")
         assert (run.synced, run.skipped) == (len(rows), skipped)

@@ -15,11 +15,9 @@ from rest_framework.views import APIView
 from rest_framework_simplejwt.tokens import AccessToken
 
 from agencies.models import Agency, User
-from tests.conftest import PASSWORD
 from tests.support.answers import ADDRESSES, BOTH_SPELLINGS, REFRESH, SECRETS, TOKEN, assert_error
-from tests.support.environment import ORIGIN, SERVICE_KEY
-from tests.support.project import Database, Project
-from tests.support.shared import shared_project
+from tests.support.environment import ORIGIN, PASSWORD, SERVICE_KEY
+from tests.support.project import Database, Project, own_project
 
 SERVICE = {"apikey": SERVICE_KEY}
 UNKNOWN = [
@@ -295,8 +293,9 @@ def test_success_and_errors_are_for_the_configured_origin(
 def debugged(
     migrated: Database, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Project]]:
-    with shared_project(migrated, tmp_path_factory, DJANGO_DEBUG="true") as project:
-        yield project.serve(), project
+    folder = tmp_path_factory.mktemp("debugged")
+    with own_project(migrated, folder, DJANGO_DEBUG="true") as project:
+        yield project.serve("--workers=1"), project
 
 
 @pytest.mark.parametrize("accept", ["text/html", "text/plain", "*/*"])

@@ -5,20 +5,19 @@ import logging
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
-from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
 from django.db import connection
 
 from agencies.models import Agency
+from tests.support.answers import store_raw_key
 from tests.ultravox import API_KEY, Exchange, Ultravox
 from voices.models import SyncRun, Voice
 
 SYNCED = "Synced 300 voices from Ultravox\n"
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 def run(*options: str) -> tuple[str, str]:
@@ -110,35 +109,21 @@ def test_an_agency_whose_key_does_not_serve(
     assert (ended.trigger, ended.status, ended.error_code) == ("command", "failed", code)
 
 
-def no_key_at_all(ultravox: Ultravox, settings: Any) -> None:
-    Agency.objects.update(ultravox_api_key="")
-
-
-def undecryptable_key(ultravox: Ultravox, settings: Any) -> None:
-    settings.CREDENTIALS_KEYS = [Fernet.generate_key().decode()]
-
-
-def ultravox_that_refuses(ultravox: Ultravox, settings: Any) -> None:
-    ultravox.fault = "status_400"
-
-
-def ultravox_that_breaks_off(ultravox: Ultravox, settings: Any) -> None:
-    ultravox.fault = "second_page_404"
-
-
 @pytest.mark.parametrize(
-    ("prepare", "message", "code"),
+    ("stored", "fault", "message", "code"),
     [
-        (no_key_at_all, "No Ultravox API key is configured", "no_api_key"),
-        (undecryptable_key, "The stored Ultravox API key could not", "credentials_unavailable"),
-        (ultravox_that_refuses, "Ultravox answered with status 400", "ultravox_error"),
-        (ultravox_that_breaks_off, "Ultravox answered with status 404", "ultravox_error"),
+        ("", None, "No Ultravox API key is configured", "no_api_key"),
+        ("broken", None, "The stored Ultravox API key could not", "credentials_unavailable"),
+        (None, "status_400", "Ultravox answered with status 400", "ultravox_error"),
+        (None, "second_page_404", "Ultravox answered with status 404", "ultravox_error"),
     ],
 )
 def test_any_key_that_does_not_serve(
-    agency: Agency, ultravox: Ultravox, settings: Any, prepare: Any, message: str, code: str
+    agency: Agency, ultravox: Ultravox, stored: str | None, fault: str, message: str, code: str
 ) -> None:
-    prepare(ultravox, settings)
+    if stored is not None:
+        store_raw_key(agency, stored)
+    ultravox.fault = fault
     with pytest.raises(CommandError, match=f"^{message}[^\n]*$"):
         run()
     ended = SyncRun.objects.get()
@@ -168,6 +153,7 @@ def test_it_leaves_signals_and_logs_as_they_were(agency: Agency, ultravox: Ultra
     assert (signal.getsignal(signal.SIGTERM), logger.level) == before
 
 
+@pytest.mark.django_db(transaction=True)
 def test_it_runs_in_any_thread(agency: Agency, ultravox: Ultravox) -> None:
     def run_and_close() -> tuple[str, str]:
         assert threading.current_thread() is not threading.main_thread()

@@ -15,9 +15,8 @@ from schemathesis.specs.openapi import checks
 
 from agencies.models import User
 from sandbox.catalogue import make_voices
-from tests.conftest import PASSWORD
 from tests.support.answers import ADDRESSES, REFRESH, TOKEN
-from tests.support.environment import SERVICE_KEY
+from tests.support.environment import PASSWORD, SERVICE_KEY
 from tests.ultravox import Ultravox
 from voiceproject.wsgi import application
 

@@ -10,13 +10,15 @@ import pytest
 import requests
 from django.db import OperationalError, connection, connections
 from django.utils import timezone
+from rest_framework_simplejwt.tokens import AccessToken
 
 from agencies.credentials import NoApiKey
 from agencies.fields import Ciphertext
-from agencies.models import Agency
+from agencies.models import Agency, User
 from tests.support.environment import ENVIRONMENT, SERVICE_KEY
-from tests.support.project import SLOW, Database, Project, wait_for
+from tests.support.project import END_OTHER_SESSIONS, SLOW, STEPS, Database, Project, wait_for
 from tests.support.reliability import shows
+from tests.support.seeding import add_agency, add_user
 from tests.ultravox import Ultravox
 from voices import runs
 from voices.models import SyncRun, Voice
@@ -43,7 +45,7 @@ def test_twenty_posts_are_one_sync(
 ) -> None:
     """Twenty POSTs at once: all answered, by one or two syncs."""
     made = project(ULTRAVOX_API_URL=ultravox.url)
-    made.seed()
+    add_agency(made)
     url = made.serve()
     ultravox.latency = 0.2
     answers = at_once(20, lambda: post(url, apikey=SERVICE_KEY))
@@ -61,10 +63,8 @@ def test_all_doors_join_one_sync_and_share_its_failure(
 ) -> None:
     """All doors ask at once for a sync that fails: one failure, the same for all."""
     made = project(ULTRAVOX_API_URL=ultravox.url)
-    made.seed(is_staff=True)
+    token = AccessToken.for_user(User(pk=add_user(made, add_agency(made))))
     url = made.serve()
-    login = {"email": "user@example.com", "password": "a password of the tests"}
-    token = requests.post(f"{url}/api/token/", json=login, timeout=20).json()["access"]
     ultravox.hold_after(1)
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(post, url, authorization=f"Bearer {token}")
@@ -92,7 +92,7 @@ def test_two_agencies_sync_side_by_side(
     """Two agencies sync at once: side by side, without a deadlock."""
     made = project(ULTRAVOX_API_URL=ultravox.url)
     ultravox.keys |= {"key-a", "key-b"}
-    ids = [made.seed(name=x, key=f"key-{x}", email=f"{x}@example.com")["agency"] for x in "ab"]
+    ids = [add_agency(made, key=f"key-{x}") for x in "ab"]
     ultravox.hold_after(0)
     with ThreadPoolExecutor(2) as pool:
         both = [pool.submit(made.manage, "sync_voices", "--agency", each) for each in ids]
@@ -191,16 +191,15 @@ class TestInOneProcess:
         self, ultravox: Ultravox, agency: Agency, settings: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It is not given up, and who waits for it waits for no lock of the database's."""
-        monkeypatch.setattr(runs, "LEASE", 0.5)
-        settings.ULTRAVOX_DEADLINE = 1  # of the impatient one
+        monkeypatch.setattr(runs, "LEASE", 0.3)
+        settings.ULTRAVOX_DEADLINE = 0.3  # of the impatient one
         server = ENVIRONMENT["DATABASE_URL"].rpartition("/")[0]
         database = Database(f"{server}/{connection.settings_dict['NAME']}")
-        five_seconds = {
-            kind: sql.replace("pg_sleep(30)", "pg_sleep(5)").replace("300000000", "50000000")
+        seconds = {
+            kind: sql.replace("pg_sleep(30)", "pg_sleep(2)").replace("300000000", "20000000")
             for kind, sql in SLOW.items()
         }
-        end = {"table": "voice_sync_runs", "event": "UPDATE", "when": "NEW.status = 'succeeded'"}
-        with database.trigger(five_seconds, **end):
+        with database.trigger(seconds, **STEPS["run's end"]):
             slow = self.in_thread(lambda: sync_voices(trigger="command"))
             wait_for(database.is_busy)
             run = SyncRun.objects.get()
@@ -293,13 +292,6 @@ class TestInOneProcess:
             calls = [self.in_thread(call) for _ in range(20)]
             assert [each.result() for each in calls] == [3] * 20
 
-    def test_each_key_that_is_tried_is_a_run(self, ultravox: Ultravox, agency: Agency) -> None:
-        Agency.objects.create(name="Blank", ultravox_api_key=" ", created_at="2019-01-01T00:00:00Z")
-        revoked = self.refused_first()
-        assert sync_voices(trigger="service").agency == agency
-        runs = SyncRun.objects.order_by("id").values_list("agency__name", "status")
-        assert list(runs) == [(revoked.name, "failed"), (agency.name, "succeeded")]
-
     @pytest.mark.parametrize("own", [True, False])
     @pytest.mark.parametrize("key", ["", "  "])
     def test_no_key_is_one_run_without_an_agency(self, key: str, own: bool) -> None:
@@ -334,20 +326,14 @@ class TestTheConnectionBreaks:
     in_thread = TestInOneProcess.in_thread
     refused_first = TestInOneProcess.refused_first
 
-    def end_sessions(self) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-
     def test_while_a_key_is_refused(self, ultravox: Ultravox, agency: Agency) -> None:
         """The run is closed, and the next key is tried."""
         self.refused_first()
         ultravox.hold_after(0)
         sync = self.in_thread(lambda: sync_voices(trigger="schedule"))
         ultravox.wait_for_requests(1)
-        self.end_sessions()
+        with connection.cursor() as cursor:
+            cursor.execute(END_OTHER_SESSIONS)
         ultravox.release()
         assert sync.result(20).agency == agency
         assert [r.status for r in SyncRun.objects.order_by("id")] == ["failed", "succeeded"]
@@ -361,7 +347,8 @@ class TestTheConnectionBreaks:
         ultravox.wait_for_requests(2)
         joined = self.in_thread(lambda: sync_voices(trigger="service"))
         wait_for(lambda: "Waiting for run" in caplog.text)
-        self.end_sessions()
+        with connection.cursor() as cursor:
+            cursor.execute(END_OTHER_SESSIONS)
         wait_for(lambda: "could not be looked at" in caplog.text)
         ultravox.release()
         assert joined.result(20).pk == first.result(20).pk

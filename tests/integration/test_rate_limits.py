@@ -13,9 +13,8 @@ from rest_framework.throttling import SimpleRateThrottle
 from rest_framework_simplejwt.tokens import AccessToken
 
 from agencies.models import User
-from tests.conftest import PASSWORD
 from tests.support.answers import ADDRESSES, REFRESH, TOKEN, assert_error
-from tests.support.environment import SERVICE_KEY
+from tests.support.environment import PASSWORD, SERVICE_KEY
 from tests.support.project import Project, free_port
 from tests.support.services import redis_database
 from tests.ultravox import Ultravox

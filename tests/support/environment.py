@@ -6,6 +6,7 @@ SERVICE_KEY = "service-key-one-of-the-tests"
 OTHER_SERVICE_KEY = "service-key-two-of-the-tests"
 CREDENTIALS_KEY = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3I="
 ORIGIN = "https://dashboard.example.com"
+PASSWORD = "a password of the tests"
 
 ENVIRONMENT = {
     "DJANGO_SECRET_KEY": "the-secret-key-of-the-tests-0123456789-abcdefghijklmnopqrstuvwxyz",

@@ -2,7 +2,6 @@
 
 import contextlib
 import http.client
-import json
 import os
 import shutil
 import signal
@@ -14,21 +13,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
-from psycopg import sql
 
 from tests.support.environment import ENVIRONMENT
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SEED = """
-import json
-from agencies.models import Agency, User
-agency = Agency.objects.create(name={name!r}, ultravox_api_key={key!r})
-user = User.objects.create_user(email={email!r}, password={password!r}, agency=agency, **{flags!r})
-print(json.dumps({{"agency": str(agency.pk), "user": str(user.pk)}}))
-"""
 
 
 def free_port() -> int:
@@ -73,6 +64,15 @@ FAIL = {
         END;
     """,
 }
+STEPS = {  # of the transaction that writes the voices of `before`
+    "first voice": {"table": "ultravox_voices", "when": "NEW.name = 'first'"},
+    "last voice": {"table": "ultravox_voices", "when": "NEW.name = 'last'"},
+    "run's end": {"table": "voice_sync_runs", "when": "NEW.status = 'succeeded'"},
+}
+END_OTHER_SESSIONS = (  # of PostgreSQL with this database, as when it restarts
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 REMOVE = {
     True: "DROP TRIGGER {name} ON {table}; DROP FUNCTION {name}",
     False: "DROP TRIGGER {name}",
@@ -81,6 +81,8 @@ REMOVE = {
 
 class Database:
     """A migrated database of one test's own: a file, or a database of the PostgreSQL server."""
+
+    created: ClassVar[list[str]] = []
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -95,14 +97,17 @@ class Database:
             return cls(f"sqlite:///{file}")
         name = f"voices_{uuid.uuid4().hex[:12]}"
         server, _, _ = base.rpartition("/")
-        with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
-            origin = template.url.rpartition("/")[2] if template else "template1"
-            connection.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                    sql.Identifier(name), sql.Identifier(origin)
-                )
-            )
+        origin = template.url.rpartition("/")[2] if template else "template1"
+        cls(f"{server}/postgres").rows(f"CREATE DATABASE {name} TEMPLATE {origin}")
+        cls.created.append(name)
         return cls(f"{server}/{name}")
+
+    @classmethod
+    def drop_all(cls) -> None:
+        """Drop what was created: at the end, since each time PostgreSQL syncs all databases' files first."""
+        server = cls(ENVIRONMENT["DATABASE_URL"].rpartition("/")[0] + "/postgres")
+        while cls.created:
+            server.rows(f"DROP DATABASE IF EXISTS {cls.created.pop()} WITH (FORCE)")
 
     @property
     def path(self) -> Path:
@@ -117,19 +122,19 @@ class Database:
             return psycopg.connect(self.url, autocommit=True)
         return sqlite3.connect(self.path, timeout=20, isolation_level=None)
 
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query, or [] of a statement without any."""
         with contextlib.closing(self.connect()) as connection:
-            cursor = connection.execute(query)
+            cursor = connection.execute(query, *([values] if values else []))
             return cursor.fetchall() if cursor.description else []
 
     def value(self, query: str) -> Any:
         return self.rows(query)[0][0]
 
     @contextlib.contextmanager
-    def trigger(self, kind: dict[bool, str], **how: str) -> Iterator[None]:
+    def trigger(self, kind: dict[bool, str], event: str = "UPDATE", **how: str) -> Iterator[None]:
         """Let SLOW or FAIL meet an `event` on a `table`'s rows `when` a condition holds."""
-        self.script(kind[self.is_postgresql].format(**how))
+        self.script(kind[self.is_postgresql].format(event=event, **how))
         try:
             yield
         finally:
@@ -142,6 +147,11 @@ class Database:
                 connection.execute(statements)
             else:
                 connection.executescript(statements)
+
+    def make_whole(self) -> None:
+        """Let it be copied: on SQLite, its one file then holds all of it."""
+        if not self.is_postgresql:
+            self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def is_busy(self) -> bool:
         """Return whether a session is in the middle of a slow trigger, or waits for a lock."""
@@ -157,14 +167,6 @@ class Database:
             except sqlite3.OperationalError:
                 return True
         return False
-
-    def drop(self) -> None:
-        if self.is_postgresql:
-            server, _, name = self.url.rpartition("/")
-            with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
-                connection.execute(
-                    sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-                )
 
 
 class Project:
@@ -214,26 +216,11 @@ class Project:
             check=False,
         )
 
-    def shell(self, code: str) -> str:
-        """Run code in the project's shell, and return the last line that it printed."""
+    def send_sync(self) -> None:
+        """Send the task of the schedule to the broker."""
+        code = "from voices.tasks import sync_voices; sync_voices.delay()"
         done = self.manage("shell", "-v", "0", "-c", code)
         assert done.returncode == 0, done.stderr
-        return done.stdout.strip().rpartition("\n")[2]
-
-    def seed(
-        self,
-        *,
-        name: str = "Agency",
-        key: str = "sandbox-key",
-        email: str = "user@example.com",
-        password: str = "a password of the tests",
-        **flags: bool,
-    ) -> dict[str, str]:
-        """Make an agency and a user of it; returns their ids as `agency` and `user`."""
-        ids: dict[str, str] = json.loads(
-            self.shell(SEED.format(name=name, key=key, email=email, password=password, flags=flags))
-        )
-        return ids
 
     def serve(self, *options: str, **environment: str) -> str:
         """Start the web server as the README does, and return its URL once it answers."""
@@ -264,3 +251,14 @@ def _answers(url: str) -> bool:
         return False
     finally:
         connection.close()
+
+
+@contextlib.contextmanager
+def own_project(template: Database | None, folder: Path, **environment: str) -> Iterator[Project]:
+    """Give a project on a database of its own, a copy; its processes end with the block."""
+    database = Database.create(folder, template)
+    project = Project(database, folder, **environment)
+    try:
+        yield project
+    finally:
+        project.stop()

@@ -1,26 +1,35 @@
 """Rows for projects in processes of their own, without a process for each."""
 
-import uuid
-from datetime import UTC, datetime
+from typing import Any
 
-from agencies.fields import fernet
+from django.contrib.auth.hashers import Argon2PasswordHasher
+from django.db import connection
+from django.db.models import Model
+
+from agencies.models import Agency, User
+from tests.support.environment import PASSWORD
 from tests.support.project import Project
 from tests.ultravox import API_KEY
 
 
 def add_agency(project: Project, *, name: str = "Agency", key: str = API_KEY) -> str:
     """Insert an agency with a key, or with none, and return its id."""
-    agency, now = uuid.uuid4(), datetime.now(UTC)
-    stored = fernet().encrypt(key.encode()).decode() if key else ""
-    in_postgresql = project.database.is_postgresql
-    values = (
-        str(agency) if in_postgresql else agency.hex,
-        name,
-        stored,
-        *[str(now if in_postgresql else now.replace(tzinfo=None))] * 2,
-    )
+    return _insert(project, Agency(name=name, ultravox_api_key=key))
+
+
+def add_user(project: Project, agency: str, email: str = "user@example.com", **flags: Any) -> str:
+    """Insert a user of the agency, and return their id."""
+    hasher = Argon2PasswordHasher()
+    password = hasher.encode(PASSWORD, hasher.salt())
+    return _insert(project, User(email=email, password=password, agency_id=agency, **flags))
+
+
+def _insert(project: Project, row: Model) -> str:
+    fields = row._meta.concrete_fields
+    values = [field.get_db_prep_save(field.pre_save(row, True), connection) for field in fields]
+    columns = ", ".join(field.column for field in fields)
+    places = ", ".join(["%s" if project.database.is_postgresql else "?"] * len(fields))
     project.database.rows(
-        "INSERT INTO agencies (id, name, ultravox_api_key, created_at, updated_at) VALUES"
-        f" ({', '.join(repr(value) for value in values)})"
+        f"INSERT INTO {row._meta.db_table} ({columns}) VALUES ({places})", *values
     )
-    return str(agency)
+    return str(row.pk)

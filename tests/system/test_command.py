@@ -66,11 +66,7 @@ def test_a_database_that_is_gone_is_one_line(shop: Project, options: tuple[str, 
         else f"sqlite:///{shop.folder}/no/such/folder/db.sqlite3"
     )
     done = shop.manage("sync_voices", *options, DATABASE_URL=away)
-    assert outcome(done) == (
-        1,
-        "",
-        f"CommandError: {SaveFailed().message}\n",
-    )
+    assert outcome(done) == (1, "", f"CommandError: {SaveFailed().message}\n")
 
 
 @pytest.mark.parametrize(

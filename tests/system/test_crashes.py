@@ -16,25 +16,13 @@ import pytest
 import requests
 
 from tests.support.environment import SERVICE_KEY
-from tests.support.project import SLOW, Project, wait_for
+from tests.support.project import SLOW, STEPS, Project, wait_for
 from tests.support.reliability import shows
 from tests.ultravox import Ultravox
 from voices.runs import LEASE
 
 ROWS = "SELECT id, name, description, last_synced_at FROM ultravox_voices ORDER BY id"
 RUNS = "SELECT status, error_code FROM voice_sync_runs ORDER BY id"
-
-
-@pytest.fixture
-def before(project: Callable[..., Project], ultravox: Ultravox) -> Project:
-    """A project with a table of voices, all of which the next sync changes."""
-    made = project(ULTRAVOX_API_URL=ultravox.url)
-    made.seed()
-    done = made.manage("sync_voices")
-    assert done.returncode == 0, done.stderr
-    ultravox.voices = [voice | {"description": "changed"} for voice in ultravox.voices]
-    ultravox.reset()
-    return made
 
 
 def start_command(project: Project) -> subprocess.Popen[str]:
@@ -57,7 +45,7 @@ def start_worker(project: Project) -> subprocess.Popen[str]:
     worker = project.start(
         "-m", "celery", "--app", "voiceproject", "worker", "--concurrency=1", log="worker"
     )
-    project.shell("from voices.tasks import sync_voices; sync_voices.delay()")
+    project.send_sync()
     return worker
 
 
@@ -68,11 +56,8 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 def let_lease_pass(project: Project) -> None:
     """Turn back the dead run's clock, as if its lease were over."""
-    long_ago = (
-        "2020-01-01 00:00:00+00:00" if project.database.is_postgresql else "2020-01-01 00:00:00"
-    )
     project.database.rows(
-        f"UPDATE voice_sync_runs SET heartbeat_at = '{long_ago}' WHERE status = 'running'"
+        "UPDATE voice_sync_runs SET heartbeat_at = '2020-01-01 00:00:00' WHERE status = 'running'"
     )
 
 
@@ -124,17 +109,6 @@ def test_killed_while_fetching(pages: int, before: Project, ultravox: Ultravox) 
     assert_next_sync_is_good(before, ultravox, rows)
 
 
-STEPS = {
-    "first voice": {"table": "ultravox_voices", "event": "UPDATE", "when": "NEW.name = 'first'"},
-    "last voice": {"table": "ultravox_voices", "event": "UPDATE", "when": "NEW.name = 'last'"},
-    "run's end": {
-        "table": "voice_sync_runs",
-        "event": "UPDATE",
-        "when": "NEW.status = 'succeeded'",
-    },
-}
-
-
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("start", [start_command, start_web, start_worker])
 @shows("crash")
@@ -145,9 +119,6 @@ def test_killed_while_writing(
     ultravox: Ultravox,
 ) -> None:
     """Killed in the transaction, at this row: kept, run abandoned, next sync good."""
-    ordered = sorted(ultravox.voices, key=lambda voice: voice["voiceId"])
-    ordered[0]["name"], ordered[-1]["name"] = "first", "last"
-    ultravox.voices = ordered
     rows = before.database.rows(ROWS)
     with before.database.trigger(SLOW, **STEPS[step]):
         process = start(before)

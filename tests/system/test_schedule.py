@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kombu.connection import Connection
-from kombu.entity import Exchange, Queue
 
+from tests.support.embedded_broker import bind, connect, put
 from tests.support.project import Project, wait_for
 from tests.support.seeding import add_agency
 from tests.ultravox import API_KEY, Ultravox
@@ -21,10 +20,10 @@ WORKER = ("-m", "celery", "-A", "voiceproject", "worker", "--concurrency", "2")
 
 
 @pytest.fixture
-def scheduled(project: Callable[..., Project], ultravox: Ultravox) -> Project:
+def scheduled(project: Callable[..., Project], tmp_path: Path, ultravox: Ultravox) -> Project:
     """A project with an embedded broker of its own."""
-    folder = project().folder
-    return project(ULTRAVOX_API_URL=ultravox.url, CELERY_BROKER_URL=f"filesystem://{folder}/broker")
+    broker = f"filesystem://{tmp_path}/broker"
+    return project(ULTRAVOX_API_URL=ultravox.url, CELERY_BROKER_URL=broker)
 
 
 def tasks(project: Project) -> list[tuple[Any, ...]]:
@@ -88,30 +87,6 @@ def test_what_an_operator_changes_stays_so(scheduled: Project, statements: tuple
 # The embedded broker
 
 
-def broker(folder: str) -> Connection:
-    names = {"data_folder_in": folder, "data_folder_out": folder, "control_folder": folder}
-    return Connection(
-        "filesystem://",
-        transport="voiceproject.filesystem_broker:Transport",
-        transport_options=names | {"polling_interval": 0.0001},  # seconds
-    )
-
-
-def put(folder: str, messages: range) -> None:
-    with broker(folder) as connection, connection.SimpleQueue("queue") as queue:
-        for message in messages:
-            queue.put(message)
-
-
-def bind(folder: str, names: range) -> None:
-    """Bind queues of new exchanges, as other processes do at the same time."""
-    with broker(folder) as connection, connection.channel() as channel:
-        for name in names:
-            queue = Queue(f"queue-{name}", Exchange(f"exchange-{name}"), "key")
-            queue(channel).declare()
-            assert channel.get_table(f"exchange-{name}") == [("key", "", f"queue-{name}")]
-
-
 def test_the_embedded_broker_serves_many_processes(tmp_path: Path) -> None:
     """With kombu's own transport, each of the two fails about every thousandth time."""
     folder, spawn = str(tmp_path), multiprocessing.get_context("spawn")
@@ -119,7 +94,7 @@ def test_the_embedded_broker_serves_many_processes(tmp_path: Path) -> None:
     others = [spawn.Process(target=do, args=(folder, numbers)) for do, numbers in work]
     for process in others:
         process.start()
-    with broker(folder) as connection, connection.SimpleQueue("queue") as queue:
+    with connect(folder) as connection, connection.SimpleQueue("queue") as queue:
         received = []
         for _ in range(3000):
             message = queue.get(timeout=30)

@@ -604,7 +604,7 @@ def drive_commands(drive: Drive) -> None:
 
 def drive_worker(drive: Drive, admin: requests.Session) -> None:
     """Let a worker run the task as the admin sends it: once well, once into an error."""
-    worker = drive.project.start(
+    drive.project.start(
         "-m", "celery", "--app", "voiceproject", "worker", "--concurrency=1", "--loglevel=debug",
         "--task-events", log="worker",
     )  # fmt: skip
@@ -618,7 +618,6 @@ def drive_worker(drive: Drive, admin: requests.Session) -> None:
         answer = drive.submit(admin, path, action="run_tasks", _selected_action=str(task))
         assert "1 task was successfully run" in answer.text
         wait_for(lambda status=status: drive.database.value(count.format(status)))
-    worker.terminate()
 
 
 @pytest.mark.parametrize("debug", ["false", "true"], ids=["production", "debug"])
@@ -636,9 +635,7 @@ def test_secrets_stay_where_they_belong(
         crawl_admin(drive, admin)
         drive_worker(drive, admin)
     drive_broken_database(drive, admin)
-    drive.project.server.terminate()
-    for process in drive.project.processes:
-        process.wait(20)
+    drive.project.stop()
     drive.collect()
     # The markers were in play, and went where they belong.
     sent = {request.headers["x-api-key"] for request in ultravox.listings}

@@ -9,14 +9,13 @@ import jwt
 import pytest
 import requests
 
-from tests.conftest import PASSWORD
 from tests.support import supabase_js
 from tests.support.answers import MARKER, TOKEN, in_confidence
-from tests.support.environment import SERVICE_KEY
+from tests.support.environment import PASSWORD, SERVICE_KEY
 from tests.support.jwks import KeySetServer, claims, signing_key
-from tests.support.project import Database, Project
-from tests.support.shared import shared_project
-from tests.ultravox import API_KEY, Ultravox
+from tests.support.project import Database, Project, own_project
+from tests.support.seeding import add_agency, add_user
+from tests.ultravox import Ultravox
 
 SECRET = "supabase-s-own-jwt-secret-of-the-tests-0123456789"
 GOOD = {"success": True, "message": "Synced 3 voices from Ultravox", "stats": {"synced": 3}}
@@ -30,10 +29,8 @@ class Served:
 
     def __init__(self, project: Project, ultravox: Ultravox, supabase: KeySetServer) -> None:
         self.project, self.ultravox, self.supabase = project, ultravox, supabase
-        self.user_id = project.seed(key=API_KEY, email="user@example.com", password=PASSWORD)[
-            "user"
-        ]
-        self.url = project.serve()
+        self.user_id = add_user(project, add_agency(project))
+        self.url = project.serve("--workers=1")
         self.service = {"url": self.url, "key": SERVICE_KEY}
         self.user = {"url": self.url, "key": ANON_KEY}
 
@@ -65,9 +62,9 @@ def served(migrated: Database, tmp_path_factory: pytest.TempPathFactory) -> Iter
     with (
         Ultravox(count=3) as ultravox,
         KeySetServer(signing_key("ec")) as supabase,
-        shared_project(
+        own_project(
             migrated,
-            tmp_path_factory,
+            tmp_path_factory.mktemp("served"),
             ULTRAVOX_API_URL=f"{ultravox.url}/",
             SUPABASE_URL=f" {supabase.url}/ ",
             SUPABASE_JWT_SECRET=SECRET,

@@ -34,13 +34,7 @@ ESCAPED = TEXT.replace('"generic"', r'"\u0067eneric"')
         {"a": json.dumps(ESCAPED)},
         *(
             TEXT.replace('"generic"', key)
-            for key in (
-                '"Generic "',
-                r'"generic\t"',
-                r'"generic\u00a0"',
-                r'"gener\u0069c"',
-                r'"\u0047ENERIC"',
-            )
+            for key in ('"Generic "', r'"generic\t"', r'"generic\u00a0"', r'"\u0047ENERIC"')
         ),
         *(
             {"generic": {"responseMimeType": text}}
