@@ -1,5 +1,6 @@
 """All settings, read from the environment and from `.env`, in the order of the README's table."""
 
+import gc
 import logging
 from typing import Any
 
@@ -9,6 +10,7 @@ from environs import EnvError
 
 from voiceproject.env import ABOVE_0, BASE_DIR, NOT_NEGATIVE, RATE, env, optional, strings, url
 
+gc.set_threshold(10_000)  # voices are many objects and no cycles: a fifth of the time to write them
 SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 

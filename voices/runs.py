@@ -34,7 +34,6 @@ LEASE = 10.0  # seconds without a heartbeat after which a run is dead
 HEARTBEAT = 2.0  # seconds between heartbeats
 POLL = (0.05, 0.5)  # seconds between checks of a run that is waited for: at first, at most
 INTERRUPTED = "interrupted"
-NOT_UNIQUE = {"23505", "SQLITE_CONSTRAINT_UNIQUE"}
 
 RUNNING, FAILED, ABANDONED = SyncRun.Status.RUNNING, SyncRun.Status.FAILED, SyncRun.Status.ABANDONED
 OPEN_RUNS = SyncRun.objects.filter(status=RUNNING)
@@ -106,7 +105,7 @@ def _opened(agency: Agency | None, *, trigger: str, user: User | None, deadline:
             except IntegrityError as error:
                 if agency and not Agency.objects.filter(pk=agency.pk).exists():
                     raise NoApiKey("The agency was deleted.") from None
-                if state(error) not in NOT_UNIQUE:  # the lock is not the reason
+                if state(error) not in ("23505", "SQLITE_CONSTRAINT_UNIQUE"):  # it is not the lock
                     raise
                 _pause(0, deadline)
                 continue  # at once: whoever was faster may end soon

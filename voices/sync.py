@@ -58,8 +58,7 @@ def sync_voices(
 
 
 def _sync(*, trigger: str, agency: Agency | None, user: User | None, progress: Progress) -> SyncRun:
-    in_background = trigger in BACKGROUND
-    budget = settings.BACKGROUND_DEADLINE if in_background else settings.ULTRAVOX_DEADLINE
+    budget = settings.BACKGROUND_DEADLINE if trigger in BACKGROUND else settings.ULTRAVOX_DEADLINE
     deadline = time.monotonic() + budget
     error: ServiceError | None = None
     for candidate in filter(has_key, [agency] if agency else agencies_with_key()):
