@@ -50,7 +50,7 @@ def to_row(record: Any) -> Row:
     Raises UnusableRecord where it has no usable `voiceId`.
     """
     if not isinstance(record, dict):
-        raise UnusableRecord(f"it is not an object but {type(record).__name__}")
+        raise UnusableRecord(f"it is not an object but {_type_name(record)}")
     return _plain_row(record) or _row(record)
 
 
@@ -94,15 +94,20 @@ def _row(record: dict[str, Any]) -> Row:
 
 
 def _identifier(value: Any) -> str:
-    is_simple = isinstance(value, str | int | float) and not isinstance(value, bool)
-    if not is_simple or _storable(value) is None:  # NaN, for one
-        raise UnusableRecord(f"its voiceId is {type(value).__name__}")
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise UnusableRecord(f"its voiceId is {_type_name(value)}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UnusableRecord("its voiceId is no number")
     text = _text(value) or ""
     if not text.strip():
         raise UnusableRecord("its voiceId is empty")
     if len(text.encode()) > MAX_ID_BYTES:
         raise UnusableRecord(f"its voiceId has more than {MAX_ID_BYTES} bytes")
     return text
+
+
+def _type_name(value: Any) -> str:
+    return "null" if value is None else type(value).__name__
 
 
 def _text(value: Any) -> str | None:

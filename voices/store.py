@@ -58,7 +58,8 @@ def save(run: SyncRun, rows: Sequence[Row], *, deadline: float) -> None:
                     _copy(rows, run.started_at)
                 else:
                     _bulk_create(rows, run.started_at)
-                _succeed(run)
+                run.status, run.finished_at = SyncRun.Status.SUCCEEDED, timezone.now()
+                run.save(update_fields=["status", "finished_at", "pages", "synced", "skipped"])
             return
         except django.db.Error as error:
             if _was_saved(run):
@@ -104,11 +105,6 @@ def _hold(run: SyncRun) -> None:
         raise SaveFailed(
             "The sync was taken for dead and given up; nothing was changed. Try again."
         )
-
-
-def _succeed(run: SyncRun) -> None:
-    run.status, run.finished_at = SyncRun.Status.SUCCEEDED, timezone.now()
-    run.save(update_fields=["status", "finished_at", "pages", "synced", "skipped"])
 
 
 def _was_saved(run: SyncRun) -> bool:

@@ -61,7 +61,7 @@ def test_secrets_of_generic_voices_are_masked(definition: Any) -> None:
         {"generic": {"jsonAudioFieldPath": "a.b", "jsonByteEncoding": "JSON_BYTE_ENCODING_BASE64"}},
         *(
             {"generic": {"responseMimeType": mime}}
-            for mime in ("audio/wav", "audio/L16; rate=8000", None)
+            for mime in ("audio/wav", "audio/x-l16", "audio/L16; rate=8000", None)
         ),
     ],
     ids=repr,

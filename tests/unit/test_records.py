@@ -40,9 +40,9 @@ def test_what_is_left_out_is_null() -> None:
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
-        (None, "not an object but NoneType"),
+        (None, "not an object but null"),
         (["voiceId"], "not an object but list"),
-        ({}, "voiceId is NoneType"),
+        ({}, "voiceId is null"),
         ({"voiceId": False}, "voiceId is bool"),
         ({"voiceId": {"id": 1}}, "voiceId is dict"),
         ({"voiceId": " \n"}, "voiceId is empty"),

@@ -206,9 +206,8 @@ def _parse(body: bytes) -> Any:
     """
     body = body.removeprefix(b"\xef\xbb\xbf")
     if LONG_NUMBER not in body.translate(ZEROS):
-        with contextlib.suppress(
-            orjson.JSONDecodeError
-        ):  # json accepts more than orjson: it decides
+        # json accepts more than orjson: it decides
+        with contextlib.suppress(orjson.JSONDecodeError):
             return orjson.loads(body)
     return json.loads(
         body.decode(), parse_int=lambda digits: int(digits) if len(digits) <= MAX_DIGITS else digits
