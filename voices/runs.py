@@ -85,8 +85,12 @@ def heart(run: SyncRun) -> Callable[[], None]:
 
 
 def is_dead() -> Q:
-    """Return a condition that is true for open runs without a heartbeat for LEASE seconds."""
-    return Q(status=RUNNING, heartbeat_at__lt=Now() - timedelta(seconds=LEASE))
+    """Return a condition that is true for open runs without a heartbeat for LEASE seconds.
+
+    Neither does one that lies further ahead than the lease count: the database's clock was set back.
+    """
+    lease = timedelta(seconds=LEASE)
+    return Q(status=RUNNING) & ~Q(heartbeat_at__range=(Now() - lease, Now() + lease))
 
 
 def _opened(agency: Agency | None, *, trigger: str, user: User | None, deadline: float) -> SyncRun:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -169,8 +170,12 @@ class TestInOneProcess:
         assert joined.result().synced == 300
         assert [r.status for r in SyncRun.objects.order_by("id")] == ["failed", "succeeded"]
 
-    def test_abandons_a_dead_run(self, ultravox: Ultravox, agency: Agency) -> None:
-        dead = self.under_way(agency, heartbeat_at="2020-01-01T00:00:00Z")
+    @pytest.mark.parametrize("ahead", [-12, 60], ids=["long ago", "since the clock was set back"])
+    def test_abandons_a_dead_run(
+        self, ahead: int, ultravox: Ultravox, agency: Agency, settings: Any
+    ) -> None:
+        settings.ULTRAVOX_DEADLINE = 5
+        dead = self.under_way(agency, heartbeat_at=timezone.now() + timedelta(seconds=ahead))
         assert sync_voices(trigger="service").synced == 300
         dead.refresh_from_db()
         assert (dead.status, dead.error_code) == ("abandoned", "abandoned")
