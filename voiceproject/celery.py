@@ -5,8 +5,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from celery import Celery
+from celery import Celery, bootsteps
 from celery.signals import beat_embedded_init, beat_init
+from celery.worker import state
 from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voiceproject.settings")
@@ -21,6 +22,25 @@ app.autodiscover_tasks()
 for name in ("data_folder_in", "control_folder"):
     if folder := settings.CELERY_BROKER_TRANSPORT_OPTIONS.get(name):
         Path(folder).mkdir(parents=True, exist_ok=True)
+
+
+@app.steps["worker"].add
+class BeatWatch(bootsteps.StartStopStep):
+    """End the worker, when its embedded beat ends, for whoever restarts it: syncs would just stay away."""
+
+    requires = ("celery.worker.components:Beat", "celery.worker.components:Timer")
+
+    def __init__(self, parent: Any, beat: bool = False, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self.enabled = beat
+
+    def start(self, parent: Any) -> None:
+        parent.timer.call_repeatedly(2.0, self._look, (parent.beat,))
+
+    def _look(self, beat: Any) -> None:
+        if not beat.is_alive() and state.should_stop is None and state.should_terminate is None:
+            logger.critical("Beat has ended: so does this worker, since nothing would be scheduled")
+            state.should_stop = 1
 
 
 def _log_retry(error: Exception, interval: float) -> None:

@@ -181,7 +181,7 @@ CORS_EXPOSE_HEADERS = ["Retry-After"]
 
 # Celery. The embedded broker keeps its messages in files. Nothing reads results.
 
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULER = "voiceproject.scheduler:DatabaseScheduler"
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_RESULT_EXPIRES = None

@@ -1,6 +1,7 @@
 """The schedule, and the embedded broker that needs no server."""
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.embedded_broker import bind, connect, put
-from tests.support.project import Project, wait_for
+from tests.support.project import Project, own_project, wait_for
 from tests.support.seeding import add_agency
 from tests.ultravox import API_KEY, Ultravox
 
@@ -154,3 +155,73 @@ def test_two_beats_do_no_harm(scheduled: Project, ultravox: Ultravox) -> None:
     wait_for(lambda: all("Sending due" in scheduled.log(log) for log in ("one", "two")), 30)
     assert tasks(scheduled) == [("voices.sync_voices", True, 1, "seconds")]
     assert "Traceback" not in "".join(scheduled.log(log) for log in ("one", "two", "worker"))
+
+
+# What beat outlasts
+
+
+def test_beat_waits_for_a_database_that_is_not_there_yet(
+    tmp_path: Path, ultravox: Ultravox
+) -> None:
+    environment = {
+        "ULTRAVOX_API_URL": ultravox.url,
+        "CELERY_BROKER_URL": f"filesystem://{tmp_path}/broker",
+    }
+    with own_project(None, tmp_path, **environment) as site:
+        worker = site.start(*WORKER, "-B", log="worker")
+        wait_for(lambda: "Beat cannot reach its schedule" in site.log("worker"), 40, "beat")
+        assert site.manage("migrate").returncode == 0
+        add_agency(site)
+        site.database.rows(f"UPDATE {INTERVAL} SET every = 1, period = 'seconds'")
+        wait_for_syncs(site, 1)
+        assert worker.poll() is None
+
+
+EAGER = """
+import django
+django.setup()
+from celery.__main__ import main
+from django_celery_beat import schedulers
+schedulers.SCHEDULE_SYNC_MAX_INTERVAL = 1  # seconds, not five minutes
+main()
+"""
+
+
+def test_beat_goes_on_by_its_last_schedule_while_the_database_is_away(scheduled: Project) -> None:
+    scheduled.database.rows(f"UPDATE {INTERVAL} SET every = 1, period = 'seconds'")
+    beat = scheduled.start(
+        "-c", EAGER, "-A", "voiceproject", "beat", "--loglevel", "DEBUG", log="beat",
+        DJANGO_SETTINGS_MODULE="voiceproject.settings",
+    )  # fmt: skip
+
+    def sent() -> int:
+        return scheduled.log("beat").count("Sending due task")
+
+    wait_for(sent, 30)
+    scheduled.database.rows(f"ALTER TABLE {TASK} RENAME TO away")
+    wait_for(lambda: "Beat cannot reach its schedule" in scheduled.log("beat"), 30)
+    before = sent()
+    wait_for(lambda: sent() > before, 30)
+    scheduled.database.rows(f"ALTER TABLE away RENAME TO {TASK}")
+    scheduled.database.rows(f"UPDATE {TASK} SET enabled = false")
+    # Read again, without the task:
+    wait_for(lambda: "Current schedule:\n\n" in scheduled.log("beat"), 30)
+    assert beat.poll() is None
+
+
+def test_beat_does_not_wait_for_a_clock_that_was_set_back(scheduled: Project) -> None:
+    scheduled.database.rows(f"UPDATE {INTERVAL} SET every = 1, period = 'seconds'")
+    scheduled.database.rows(f"UPDATE {TASK} SET last_run_at = '2100-01-01 00:00:00+00:00'")
+    start_beat(scheduled)
+    wait_for(lambda: "Sending due task" in scheduled.log("beat"), 30)
+
+
+def test_a_worker_ends_with_its_beat(scheduled: Project) -> None:
+    worker = scheduled.start(*WORKER, "-B", "--loglevel", "INFO", log="worker")
+    wait_for(lambda: "beat: Starting" in scheduled.log("worker"), 40, "beat")
+    wait_for(lambda: "ready." in scheduled.log("worker"), 40, "the worker")
+    # Beat is the first process that it starts.
+    children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+    os.kill(int(children[0]), signal.SIGKILL)
+    assert worker.wait(20) == 1
+    assert "Beat has ended: so does this worker" in scheduled.log("worker")
