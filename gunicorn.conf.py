@@ -9,7 +9,8 @@ from voiceproject import settings
 wsgi_app = "voiceproject.wsgi"
 bind = f"127.0.0.1:{os.environ.get('PORT', '8000')}"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
-# A request that syncs, or waits for a sync under way, holds a thread until its deadline.
+# A request that syncs, or waits for a sync under way, holds a thread until its deadline: voices/sync.py lets
+# 24 do so, and the others are left for everything else.
 worker_class = "gthread"
 threads = 32
 timeout = 60

@@ -25,6 +25,7 @@ ERRORS = {
         "The database could not save the voices; nothing was changed. Try again later."),
     "ultravox_error": Answer(502,
         "Ultravox could not be reached; nothing was changed. Try again later."),
+    "busy": Answer(503, "Too many syncs are under way here; try again in a few seconds."),
     # Of who calls
     "not_authenticated": Answer(401,
         "Send a user's token as `Authorization: Bearer ...`, or a service key as `apikey`."),
@@ -60,6 +61,13 @@ class ServiceError(Exception):
         self.status, sentence = ERRORS[self.code]
         self.message = message or sentence
         super().__init__(self.message)
+
+
+class Busy(ServiceError):
+    """Report that this process can take no more syncs without starving other requests."""
+
+    code = "busy"
+    wait = 5.0  # seconds, for Retry-After
 
 
 class SaveFailed(ServiceError):

@@ -6,6 +6,7 @@ wherever a process dies, the table is as it was before the sync or after it, nev
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -22,7 +23,7 @@ from agencies.credentials import (
     has_key,
 )
 from agencies.models import Agency, User
-from voiceproject.errors import SaveFailed, ServiceError
+from voiceproject.errors import Busy, SaveFailed, ServiceError
 from voices import runs, store
 from voices.models import SyncRun
 from voices.records import Row, UnusableRecord, to_row
@@ -30,10 +31,15 @@ from voices.ultravox import UltravoxClient
 
 logger = logging.getLogger(__name__)
 
+AT_A_TIME = (
+    24  # syncs that a process holds, its own and joined ones; gunicorn.conf.py has more threads
+)
 SKIPS_LOGGED = 20  # records per run; the rest are only counted
 BACKGROUND = {SyncRun.Trigger.COMMAND, SyncRun.Trigger.SCHEDULE}
 
 Progress = Callable[[SyncRun, int, int | None], object]
+
+_places = threading.BoundedSemaphore(AT_A_TIME)
 
 
 def sync_voices(
@@ -47,14 +53,18 @@ def sync_voices(
 
     Uses the agency's key, or that of any agency that has one. If a sync with that key is under way,
     waits for it and returns its run. After each page, calls `progress` with the run, the number of
-    voices so far and Ultravox's total. If it raises NoApiKey, CredentialsUnavailable, UltravoxError
-    or SaveFailed, nothing was written.
+    voices so far and Ultravox's total. If it raises NoApiKey, CredentialsUnavailable, UltravoxError,
+    SaveFailed or Busy, nothing was written.
     """
+    if not _places.acquire(blocking=False):
+        raise Busy()
     try:
         return _sync(trigger=trigger, agency=agency, user=user, progress=progress)
     except django.db.Error as error:
         logger.warning("The database failed: %s", store.describe(error))
         raise SaveFailed() from None
+    finally:
+        _places.release()
 
 
 def _sync(*, trigger: str, agency: Agency | None, user: User | None, progress: Progress) -> SyncRun:

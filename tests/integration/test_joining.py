@@ -59,6 +59,29 @@ def test_twenty_posts_are_one_sync(
 
 
 @shows("concurrency")
+def test_more_syncs_than_a_process_holds(
+    project: Callable[..., Project], ultravox: Ultravox
+) -> None:
+    """Forty POSTs while Ultravox hangs: 24 wait for it, the others are `busy` at once, pages come quickly."""
+    made = project(ULTRAVOX_API_URL=ultravox.url)
+    made.seed()
+    url = made.serve("--workers=1")
+    ultravox.hold_after(0)
+    with ThreadPoolExecutor(40) as pool:
+        calls = [pool.submit(post, url, apikey=SERVICE_KEY) for _ in range(40)]
+        wait_for(lambda: sum(call.done() for call in calls) == 16)
+        began = time.monotonic()
+        for answer in [call.result() for call in calls if call.done()]:
+            assert (answer.status_code, answer.json()["code"]) == (503, "busy")
+            assert 0 < int(answer.headers["Retry-After"]) <= 10
+        assert requests.get(f"{url}/admin/login/", timeout=10).status_code == 200
+        assert time.monotonic() - began < 2
+        ultravox.release()
+        assert sorted(call.result().status_code for call in calls) == [200] * 24 + [503] * 16
+    assert post(url, apikey=SERVICE_KEY).status_code == 200
+
+
+@shows("concurrency")
 def test_all_doors_join_one_sync_and_share_its_failure(
     project: Callable[..., Project], ultravox: Ultravox
 ) -> None:

@@ -17,7 +17,7 @@ from voices.sync import sync_voices
 SYNC_ERRORS = (
     "no_api_key", "not_authenticated", "invalid_token", "invalid_api_key", "not_agency_user",
     "method_not_allowed", "rate_limited", "credentials_unavailable", "save_failed",
-    "internal_error", "ultravox_error",
+    "internal_error", "ultravox_error", "busy",
 )  # fmt: skip
 
 
