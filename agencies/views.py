@@ -14,7 +14,7 @@ from rest_framework_simplejwt.serializers import TokenObtainPairSerializer, Toke
 from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView
 
 from agencies.models import User
-from agencies.tokens import InvalidToken
+from agencies.tokens import InvalidToken, user_of_token
 from voiceproject.schema import errors
 
 TOKEN_ERRORS = errors(
@@ -30,6 +30,14 @@ class CredentialsSerializer(TokenObtainPairSerializer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["password"].trim_whitespace = False  # type: ignore[attr-defined]
+
+
+class RefreshSerializer(TokenRefreshSerializer):
+    def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
+        """Refuse whom the new token would not let in. Raises InvalidToken."""
+        tokens = super().validate(attrs)
+        user_of_token(tokens["access"])
+        return tokens
 
 
 class TokensSerializer(serializers.Serializer):
@@ -60,12 +68,13 @@ class TokenView(TokenObtainPairView):
 class RefreshView(TokenRefreshView):
     """Exchange a refresh token for a new access token."""
 
+    serializer_class = RefreshSerializer
     permission_classes = (AllowAny,)  # type: ignore[assignment]
     throttle_scope = "token"
 
     @extend_schema(
-        auth=[], request={"application/json": TokenRefreshSerializer},
-        responses={200: TokenRefreshSerializer} | TOKEN_ERRORS,
+        auth=[], request={"application/json": RefreshSerializer},
+        responses={200: RefreshSerializer} | TOKEN_ERRORS,
     )  # fmt: skip
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         try:

@@ -123,8 +123,8 @@ AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend",
 ]  # fmt: skip
 PASSWORD_HASHERS = [
-    f"django.contrib.auth.hashers.{name}PasswordHasher" for name in ("Argon2", "PBKDF2")
-]
+    "agencies.hashers.Argon2PasswordHasher", "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]  # fmt: skip
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}Validator"}
     for name in ("UserAttributeSimilarity", "MinimumLength", "CommonPassword", "NumericPassword")
@@ -168,7 +168,8 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False, "SERVE_AUTHENTICATION": [],
     "COMPONENT_SPLIT_REQUEST": True,  # request fields may not be empty
 }  # fmt: skip
-SIMPLE_JWT = {"ISSUER": "voices-sync", "AUDIENCE": "voices-sync"}
+# Tokens end when the password is changed.
+SIMPLE_JWT = {"ISSUER": "voices-sync", "AUDIENCE": "voices-sync", "CHECK_REVOKE_TOKEN": True}
 
 # Browsers on other origins: supabase-js preflights with these headers.
 

@@ -1,8 +1,11 @@
 """Limits against guessing and floods: 429 for who passes them, and for nobody else."""
 
 import itertools
+import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -143,6 +146,29 @@ def test_failed_authentications(client: Client, users: list[User], post: Post) -
     assert_error(post(ADDRESS, "10.6.0.2"), 401, "not_authenticated")
     response = client.get(ADDRESS, headers={"x-forwarded-for": place})
     assert_error(response, 405, "method_not_allowed")
+
+
+def test_many_logins_at_once_take_little_memory(project: Callable[..., Project]) -> None:
+    made = project()
+    url = made.serve("--workers=1")
+    server = made.server.pid
+
+    def peak() -> int:
+        """Return the most memory that the web server's process ever had, in MB."""
+        [worker] = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{worker}/status").read_text())
+        assert found
+        return int(found[1]) // 1000
+
+    def log_in(number: int) -> int:
+        login = {"email": f"nobody-{number}@example.com", "password": "wrong"}
+        return requests.post(f"{url}{TOKEN}", json=login, timeout=60).status_code
+
+    assert log_in(0) == 401
+    before = peak()
+    with ThreadPoolExecutor(128) as pool:
+        assert set(pool.map(log_in, range(1, 129))) == {401}
+    assert peak() - before < 120
 
 
 @pytest.mark.broker
