@@ -2,7 +2,9 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group
 from django.http import HttpRequest
 
 from agencies.credentials import key_hint
@@ -50,8 +52,13 @@ class AgencyAdmin(admin.ModelAdmin):
         super().save_model(request, obj, form, change)
 
 
+RIGHTS = ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")
+
+
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin):
+    """Superusers alone give rights, and change superusers: others would make themselves one."""
+
     list_display = ("email", "agency", "is_active", "is_staff", "last_login")
     list_filter = ("is_active", "is_staff", "agency")
     list_select_related = ("agency",)
@@ -61,11 +68,34 @@ class UserAdmin(DjangoUserAdmin):
     autocomplete_fields = ("agency",)
     fieldsets = (
         (None, {"fields": ("id", "email", "password", "agency")}),
-        ("Permissions", {"fields": (
-            "is_active", "is_staff", "is_superuser", "groups", "user_permissions",
-        )}),
+        ("Permissions", {"fields": RIGHTS}),
         ("Dates", {"fields": ("last_login", "date_joined")}),
     )  # fmt: skip
     add_fieldsets = (
         (None, {"fields": ("email", "agency", "usable_password", "password1", "password2")}),
     )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.readonly_fields + (() if request.user.is_superuser else RIGHTS)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may_touch(request, obj) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may_touch(request, obj) and super().has_delete_permission(request, obj)
+
+    def _may_touch(self, request: HttpRequest, user: User | None) -> bool:
+        return request.user.is_superuser or user is None or not user.is_superuser
+
+
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class GroupAdmin(DjangoGroupAdmin):
+    """Superusers alone change groups: others would give rights to one of their own."""
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.is_superuser
+
+    has_add_permission = has_delete_permission = has_change_permission

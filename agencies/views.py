@@ -4,6 +4,8 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import cache_control
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import AuthenticationFailed, Throttled
@@ -45,6 +47,10 @@ class TokensSerializer(serializers.Serializer):
     refresh = serializers.CharField()
 
 
+no_store = method_decorator(cache_control(no_store=True), "dispatch")
+
+
+@no_store
 class TokenView(TokenObtainPairView):
     """Exchange an e-mail address and a password for an access and a refresh token."""
 
@@ -65,6 +71,7 @@ class TokenView(TokenObtainPairView):
             raise
 
 
+@no_store
 class RefreshView(TokenRefreshView):
     """Exchange a refresh token for a new access token."""
 

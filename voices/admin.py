@@ -2,6 +2,7 @@ import json
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -17,15 +18,11 @@ from voices.sync import sync_voices
 
 
 class _ReadOnlyAdmin(admin.ModelAdmin):
-    """Let all staff view rows, and nobody change them: only syncs do."""
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return True  # admin.site lets only active staff in
+    """Let nobody change rows: only syncs do."""
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    has_module_permission = has_view_permission
     has_add_permission = has_delete_permission = has_change_permission
 
 
@@ -65,6 +62,8 @@ class VoiceAdmin(_ReadOnlyAdmin):
 
     def sync_now(self, request: HttpRequest) -> HttpResponse:
         """Sync with any agency's key, and report the outcome above the list."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         if request.method != "POST":
             return redirect("admin:voices_voice_changelist")
         try:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
+from django.contrib.auth.models import Group, Permission
 from django.contrib.messages import get_messages
 from django.db import models
 from django.test import Client
@@ -18,6 +19,7 @@ from django_celery_beat.models import PeriodicTask
 from agencies.credentials import get_agency_credentials
 from agencies.models import Agency, User
 from tests.support.environment import CREDENTIALS_KEY, PASSWORD
+from tests.support.project import Project
 from tests.ultravox import API_KEY, Ultravox
 from voices.models import SyncRun, Voice
 
@@ -51,6 +53,10 @@ def browser(staff: User) -> Client:
 def assistant() -> User:
     """A staff user without any permission."""
     return User.objects.create_user("assistant@example.com", PASSWORD, is_staff=True)
+
+
+def permit(user: User, *codenames: str) -> None:
+    user.user_permissions.add(*Permission.objects.filter(codename__in=codenames))
 
 
 def make_voice(voice_id: str = "v1", **fields: Any) -> Voice:
@@ -291,6 +297,53 @@ def test_a_user_is_moved(browser: Client, user: User) -> None:
 # The history
 
 
+def test_only_superusers_give_rights(
+    browser: Client, assistant: User, user: User, staff: User
+) -> None:
+    permit(
+        assistant, "view_user", "add_user", "change_user", "delete_user",
+        "view_group", "add_group", "change_group",
+    )  # fmt: skip
+    group = Group.objects.create(name="All-powerful")
+    client = browser_of(assistant)
+    form = {
+        "email": "new@example.com", "is_active": "", "is_staff": "on", "is_superuser": "on",
+        "groups": str(group.pk), "user_permissions": "1", "name": "Renamed", "permissions": "1",
+    }  # fmt: skip
+    for each in (assistant, user):
+        assert (
+            client.post(f"{USERS}{each.pk}/change/", form | {"email": each.email}).status_code
+            == 302
+        )
+        each.refresh_from_db()
+        assert (each.is_active, each.is_superuser, each.is_staff) == (
+            True,
+            False,
+            each == assistant,
+        )
+        assert not each.groups.exists()
+        assert each.user_permissions.count() == (7 if each == assistant else 0)
+    password = {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
+    for url, data in (
+        (f"{USERS}{staff.pk}/change/", form),
+        (f"{USERS}{staff.pk}/password/", password),
+        (f"{USERS}{staff.pk}/delete/", {"post": "yes"}),
+        ("/admin/auth/group/add/", form),
+        (f"/admin/auth/group/{group.pk}/change/", form),
+    ):
+        assert client.post(url, data).status_code == 403, url
+    selected = {"action": "delete_selected", "_selected_action": str(staff.pk), "post": "yes"}
+    client.post(USERS, selected)
+    before = staff.password
+    staff.refresh_from_db()
+    assert (staff.email, staff.password, staff.is_superuser) == ("staff@example.com", before, True)
+    assert not group.permissions.exists()
+    # A superuser does
+    assert browser.post(f"{USERS}{user.pk}/change/", form).status_code == 302
+    user.refresh_from_db()
+    assert (user.is_staff, user.is_superuser, user.groups.get()) == (True, True, group)
+
+
 def test_the_history_tells_what_happened(browser: Client, user: User) -> None:
     now = timezone.now()
     run = make_run(
@@ -372,9 +425,10 @@ def test_sync_now(staff: User, agency: Agency, ultravox: Ultravox) -> None:
     assert message.startswith("No Ultravox API key is configured")
 
 
-def test_any_staff_user_may_look_and_sync(
+def test_voices_staff_may_look_and_sync(
     assistant: User, agency: Agency, ultravox: Ultravox
 ) -> None:
+    permit(assistant, "view_voice", "view_syncrun")
     client = browser_of(assistant)
     assert "Sync now" in shown(client, VOICES)
     assert sync(client) == [("success", SYNCED)]
@@ -387,6 +441,31 @@ def test_any_staff_user_may_look_and_sync(
     assert VOICES in html
     assert RUNS in html
     assert AGENCIES not in html
+
+
+def test_staff_without_permissions_see_nothing(
+    assistant: User, user: User, ultravox: Ultravox
+) -> None:
+    run, voice = make_run(agency=user.agency, user=user), make_voice()
+    client = browser_of(assistant)
+    for url in (VOICES, f"{VOICES}{voice.pk}/change/", RUNS, f"{RUNS}{run.pk}/change/", SYNC):
+        response = client.get(url)
+        assert response.status_code == 403, url
+        assert "html" in response["Content-Type"]
+    assert client.post(SYNC).status_code == 403
+    assert ultravox.requests == []
+    html = shown(client, "/admin/")
+    assert VOICES not in html
+    assert RUNS not in html
+
+
+def test_the_group_of_voices_staff_is_there_after_migrate(project: Callable[..., Project]) -> None:
+    rows = project().database.rows(
+        "SELECT g.name, p.codename FROM auth_group g"
+        " JOIN auth_group_permissions gp ON gp.group_id = g.id"
+        " JOIN auth_permission p ON p.id = gp.permission_id ORDER BY p.codename"
+    )
+    assert rows == [("Voices staff", "view_syncrun"), ("Voices staff", "view_voice")]
 
 
 def test_sync_now_is_only_posted(browser: Client, agency: Agency, ultravox: Ultravox) -> None:
@@ -446,6 +525,8 @@ def test_the_login_page_keeps_the_policy_and_logs_in(client: Client, staff: User
     assert not INLINE.search(response.content.decode())
     data = {"username": "STAFF@Example.com", "password": PASSWORD, "next": VOICES}
     assert client.post(reverse("admin:login"), data)["Location"] == VOICES
+    data["next"] = "https://elsewhere.example/"
+    assert client.post(reverse("admin:login"), data)["Location"] == "/admin/"
 
 
 def test_the_interval_is_changed_in_the_admin(browser: Client) -> None:

@@ -66,6 +66,7 @@ def test_sign_in_and_refresh(client: Client, user: User) -> None:
         assert who(tokens["access"]) == user
         response = post(client, REFRESH.rstrip("/") + end, {"refresh": tokens["refresh"]})
         assert (response.status_code, set(response.json())) == (200, {"access"})
+        assert response["Cache-Control"] == "no-store"
         assert who(response.json()["access"]) == user
     assert set(client.post(TOKEN, body).json()) == {"access", "refresh"}  # a form's body
 
