@@ -1,5 +1,6 @@
-"""A text column that is encrypted at rest, and decrypted on access, not on load."""
+"""A text column that is encrypted at rest, and decrypted on access, not on load; and e-mail addresses."""
 
+import unicodedata
 from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -90,3 +91,23 @@ class EncryptedTextField(models.TextField):
     def value_to_string(self, obj: models.Model) -> str:
         value = self.get_prep_value(self.value_from_object(obj))
         return f"{self.FIXTURE_PREFIX}{value}" if value else ""
+
+
+def normal_email(address: str) -> str:
+    """Return the one form that decides whether two addresses are the same, whatever a database thinks."""
+    return unicodedata.normalize("NFKC", address.strip()).lower()
+
+
+class EmailAddressField(models.EmailField):
+    """An EmailField that writes, and looks for, addresses in their normal form."""
+
+    def to_python(self, value: Any) -> Any:
+        return normal_email(value) if isinstance(value, str) else super().to_python(value)
+
+    def get_prep_value(self, value: Any) -> Any:
+        return self.to_python(value)
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
+        value = self.to_python(super().pre_save(model_instance, add))
+        setattr(model_instance, self.attname, value)
+        return value

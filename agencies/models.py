@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from agencies.fields import EncryptedTextField
+from agencies.fields import EmailAddressField, EncryptedTextField
 
 
 class Agency(models.Model):
@@ -36,14 +36,14 @@ class Agency(models.Model):
 
 class UserManager(BaseUserManager["User"]):
     def get_by_natural_key(self, username: str | None) -> "User":
-        """Find a user by e-mail address, in whatever case people type it."""
-        return self.get(email__iexact=username)
+        """Find a user by e-mail address, however people type it."""
+        return self.get(email=username)
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
         """Create a user who logs in with `email`. Raises ValueError without one."""
         if not email:
             raise ValueError("A user needs an e-mail address.")
-        user = self.model(email=self.normalize_email(email), **fields)
+        user = self.model(email=email, **fields)
         user.set_password(password)
         user.save(using=self._db)
         return user
@@ -55,7 +55,7 @@ class UserManager(BaseUserManager["User"]):
 
 class User(AbstractBaseUser, PermissionsMixin):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    email = models.EmailField("e-mail address", unique=True)
+    email = EmailAddressField("e-mail address", unique=True)
     agency = models.ForeignKey(
         Agency, on_delete=models.SET_NULL, null=True, blank=True, related_name="users"
     )

@@ -4,34 +4,61 @@ Counts are kept in the cache (`CACHE_URL`): per process by default, or in Redis 
 Redis is down nothing is counted and everything else goes on; failed logins are counted in the database.
 """
 
+import contextlib
 import logging
+from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.http import HttpRequest
 from redis.exceptions import RedisError
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle, ScopedRateThrottle
 
+from agencies.fields import normal_email
+
 logger = logging.getLogger(__name__)
 
 
-def client_ip(request: HttpRequest) -> str:
-    """Return the client's address, as seen by the outermost of `DJANGO_TRUSTED_PROXIES`."""
-    return BaseThrottle().get_ident(request)  # type: ignore[arg-type]  # it reads META only
+def client_ip(request: HttpRequest | Request) -> str:
+    """Return the client's address, as seen by the outermost of `DJANGO_TRUSTED_PROXIES`.
+
+    Of an IPv6 address only its network, a /64, which is what one customer has. Some proxies add the port;
+    what is no address is not believed.
+    """
+    seen = BaseThrottle().get_ident(request)  # type: ignore[arg-type]  # it reads META only
+    for text in (seen, request.META.get("REMOTE_ADDR", "")):
+        with contextlib.suppress(ValueError):
+            return _network(text)
+        with contextlib.suppress(ValueError):
+            return _network(urlsplit(f"//{text}").hostname or "")
+    return "0.0.0.0"  # noqa: S104  # such as behind a Unix socket
+
+
+def _network(text: str) -> str:
+    address = ip_address(text)
+    if isinstance(address, IPv4Address):
+        return str(address)
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(ip_network((int(address), 64), strict=False).network_address)
 
 
 def login_name(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str:
-    """Return the name under which failed logins are counted, as `get_by_natural_key` reads it.
+    """Return the name under which failed logins are counted: an address in its normal form.
 
     Django's forms call it `username`, the API calls it `email`. The table of failures holds 255
     characters, one more than an e-mail address can have.
     """
     given = credentials or request.POST
-    return str(given.get("username") or given.get("email") or "").strip().lower()[:255]
+    return normal_email(str(given.get("username") or given.get("email") or ""))[:255]
 
 
 class Throttle(ScopedRateThrottle):
     """Count by the caller's primary key, else by the address; let all in while counting fails."""
+
+    def get_ident(self, request: Request) -> str:
+        return client_ip(request)
 
     def allow_request(self, request: Request, view: Any) -> bool:
         try:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.signals import user_logged_in
 from django.core.exceptions import ValidationError
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import cache_control
@@ -28,6 +29,11 @@ TOKEN_ERRORS = errors(
 
 class CredentialsSerializer(TokenObtainPairSerializer):
     """An e-mail address and a password, which keeps its leading and trailing spaces."""
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
+        tokens = super().validate(attrs)
+        user_logged_in.send(type(self.user), request=self.context["request"], user=self.user)
+        return tokens
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -131,9 +131,11 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL, LOGIN_REDIRECT_URL = "admin:login", "admin:index"
 AXES_COOLOFF_TIME = LOGIN_LOCK_MINUTES / 60
+AXES_HANDLER = "agencies.lockout.Handler"
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_LOCKOUT_CALLABLE = "voiceproject.error_responses.locked_out"
 AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_DISABLE_ACCESS_LOG = True
 AXES_IPWARE_PROXY_COUNT = TRUSTED_PROXIES or None
 AXES_USERNAME_CALLABLE = "agencies.throttling.login_name"

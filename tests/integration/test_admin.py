@@ -276,11 +276,11 @@ def test_a_user_is_added_with_email_and_agency(browser: Client, agency: Agency) 
     passwords = {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD, "usable_password": "true"}
     new = {"email": "New@Example.com", "agency": str(agency.pk)} | passwords
     assert browser.post(f"{USERS}add/", new).status_code == 302
-    user = User.objects.get(email__iexact="new@example.com")
+    user = User.objects.get(email="NEW@example.com")
     assert (user.agency, user.is_active) == (agency, True)
     assert (user.is_staff, user.is_superuser) == (False, False)
     assert user.check_password(NEW_PASSWORD)
-    assert "New@" in shown(browser, f"{USERS}{user.pk}/change/")
+    assert "new@" in shown(browser, f"{USERS}{user.pk}/change/")
     response = browser.post(f"{USERS}add/", new | {"email": "NEW@example.com"})
     assert "There is a user with this e-mail address." in response.content.decode()
     assert User.objects.filter(email__iexact="new@example.com").count() == 1
