@@ -6,6 +6,9 @@ RUN := python
 VENV := .venv
 BIN := $(VENV)/bin
 
+# What is left of a Python that was upgraded or removed is made anew.
+STALE := $(shell [ ! -e $(VENV) ] || $(BIN)/python -c 'import pip' 2> /dev/null || rm -rf $(VENV))
+
 .PHONY: run test docs lint lock bench clean
 
 run: $(VENV)/run

@@ -41,6 +41,8 @@ class CredentialsSerializer(TokenObtainPairSerializer):
 
 
 class RefreshSerializer(TokenRefreshSerializer):
+    refresh = serializers.CharField(write_only=True)
+
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
         """Refuse whom the new token would not let in. Raises InvalidToken."""
         tokens = super().validate(attrs)

@@ -5,17 +5,28 @@ key other than the sandbox's, the sandbox stands in for Ultravox, with made-up v
 """
 
 import contextlib
+import fcntl
 import os
 import secrets
+import shlex
 import socket
 import sys
 from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING
 
 import django
+import requests
 from cryptography.fernet import Fernet
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from honcho.manager import Manager
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+if TYPE_CHECKING:
+    from agencies.models import User
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
@@ -28,13 +39,21 @@ def main() -> int:
     os.environ["DJANGO_SETTINGS_MODULE"] = "voiceproject.settings"
     port = _port()
     _write_env()
-
-    django.setup()
+    alone = Path(".env").open()  # noqa: SIM115  # and locked to the end
+    try:
+        fcntl.flock(alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit("`make run` runs in this folder already: end that one first.")
+    try:
+        django.setup()
+    except ImproperlyConfigured as error:
+        sys.exit(f"make run: {error}")
     from sandbox import Sandbox
 
     call_command("check")
     call_command("migrate", verbosity=0)
-    password = _agency_and_user(os.environ.get("ULTRAVOX_API_KEY", "").strip())
+    new_user = _agency_and_user(os.environ.get("ULTRAVOX_API_KEY", "").strip())
+    python = shlex.quote(sys.executable)
     manager = Manager()
     sandbox: contextlib.AbstractContextManager = contextlib.nullcontext()
     if _needs_sandbox():
@@ -42,7 +61,7 @@ def main() -> int:
         settings.ULTRAVOX_API_URL = f"http://{HOST}:{sandbox_port}"
         os.environ["ULTRAVOX_API_URL"] = settings.ULTRAVOX_API_URL
         sandbox = Sandbox(host=HOST, port=sandbox_port)  # later it runs in a process of its own
-        manager.add_process("sandbox", f"{sys.executable} -m sandbox --port {sandbox_port}")
+        manager.add_process("sandbox", f"{python} -m sandbox --port {sandbox_port}")
         print("Voices: made up by the sandbox. Those of Ultravox: ULTRAVOX_API_KEY=... make run")
     else:
         print(f"Voices: those of {settings.ULTRAVOX_API_URL}")
@@ -50,22 +69,37 @@ def main() -> int:
         try:
             call_command("sync_voices")
         except CommandError as error:
+            if error.returncode == 130:  # Ctrl-C
+                return 130
             print(f"The sync failed: {error}", file=sys.stderr)
-    login = f"{EMAIL}, password {password} (shown only now)" if password else "as before"
-    print(f"""
-  Admin   http://{HOST}:{port}/admin/
-  Login   {login}
-  Sync    curl -X POST http://{HOST}:{port}/functions/v1/voices-sync \\
-            -H "apikey: $(sed -n 's/^SERVICE_API_KEYS=//p' .env)"
-  End     Ctrl-C
-""")
-    celery = f"{sys.executable} -m celery --app voiceproject worker --beat --concurrency 1"
-    manager.add_process("web", f"{sys.executable} -m gunicorn --config gunicorn.conf.py")
+    celery = f"{python} -m celery --app voiceproject worker --beat --concurrency 1"
+    manager.add_process("web", f"{python} -m gunicorn --config gunicorn.conf.py")
     manager.add_process("worker", f"{celery} --loglevel info")
     sys.stdout.flush()
+    Thread(target=_announce, args=(f"http://{HOST}:{port}", new_user), daemon=True).start()
     manager.loop()
     # Ctrl-C is how this is meant to end.
     return 0 if manager.returncode in (130, 143) else manager.returncode or 0
+
+
+def _announce(url: str, new_user: "User | None") -> None:
+    """Say where to look once the web server answers; a password that was not shown is not set either."""
+    ready = requests.Session()
+    ready.mount(url, HTTPAdapter(max_retries=Retry(30, backoff_factor=0.1, backoff_max=1)))
+    ready.get(f"{url}/admin/login/", timeout=10)
+    login = "as before"
+    if new_user:
+        password = secrets.token_urlsafe(12)
+        new_user.set_password(password)
+        new_user.save()
+        login = f"{EMAIL}, password {password} (shown only now)"
+    print(f"""
+  Admin   {url}/admin/
+  Login   {login}
+  Sync    curl -X POST {url}/functions/v1/voices-sync \\
+            -H "apikey: $(sed -n 's/^SERVICE_API_KEYS=//p' .env)"
+  End     Ctrl-C
+""", flush=True)  # fmt: skip
 
 
 def _port() -> int:
@@ -98,8 +132,8 @@ def _write_env() -> None:
             )
 
 
-def _agency_and_user(key: str) -> str:
-    """Make an agency and a user if there are none; returns the new user's password, or ''.
+def _agency_and_user(key: str) -> "User | None":
+    """Make an agency and a user if there are none; returns the user if nobody was told a password yet.
 
     An Ultravox key goes to the oldest agency; if no agency has one, that gets the sandbox's.
     """
@@ -111,11 +145,10 @@ def _agency_and_user(key: str) -> str:
     if key or not agencies_with_key().exists():
         agency.ultravox_api_key = key or API_KEY
         agency.save()
-    if User.objects.exists():
-        return ""
-    password = secrets.token_urlsafe(12)
-    User.objects.create_superuser(EMAIL, password, agency=agency)
-    return password
+    if not User.objects.exists():
+        User.objects.create_superuser(EMAIL, agency=agency)
+    user = User.objects.filter(email=EMAIL).first()
+    return user if user and not user.has_usable_password() else None
 
 
 def _needs_sandbox() -> bool:

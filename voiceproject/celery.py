@@ -2,13 +2,11 @@
 
 import logging
 import os
-from pathlib import Path
 from typing import Any
 
 from celery import Celery, bootsteps
 from celery.signals import beat_embedded_init, beat_init
 from celery.worker import state
-from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voiceproject.settings")
 
@@ -17,11 +15,6 @@ logger = logging.getLogger(__name__)
 app = Celery("voiceproject")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
-
-# The embedded broker does not create its folders.
-for name in ("data_folder_in", "control_folder"):
-    if folder := settings.CELERY_BROKER_TRANSPORT_OPTIONS.get(name):
-        Path(folder).mkdir(parents=True, exist_ok=True)
 
 
 @app.steps["worker"].add

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import jwt
 from cryptography.fernet import Fernet
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import connection
 
 FERNET = (
     "Make one with `python -c 'from cryptography.fernet import Fernet; "
@@ -37,10 +39,48 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 
 
 @register(deploy=True)
-def check_service_keys(**_: Any) -> list[CheckMessage]:
-    words = "A key of SERVICE_API_KEYS has fewer than 20 characters."
-    is_short = any(len(key) < 20 for key in settings.SERVICE_API_KEYS)
-    return [Warning(words, hint=RANDOM, id="agencies.W001")] if is_short else []
+def check_deployment(**_: Any) -> list[CheckMessage]:
+    keys, secret = settings.SERVICE_API_KEYS, settings.SUPABASE_JWT_SECRET
+    is_public = any(map(_is_public_key, keys))
+    faults = [
+        (any(len(key) < 20 for key in keys), "agencies.W001",
+         "A key of SERVICE_API_KEYS has fewer than 20 characters.", RANDOM),
+        (is_public, "agencies.W002",
+         "A key of SERVICE_API_KEYS is one of Supabase's that browsers are given.", RANDOM),
+        (secret and len(secret) < 32, "agencies.W003",
+         "SUPABASE_JWT_SECRET has fewer than 32 characters, so it can be guessed from a token.",
+         "Copy the whole of it, or give the project a longer one."),
+        ("*" in settings.ALLOWED_HOSTS, "voices.W001",
+         "DJANGO_ALLOWED_HOSTS lets in any name.", "Name those that this service is reached by."),
+        (settings.HTTPS and not settings.TRUSTED_PROXIES, "voices.W002",
+         "Behind a proxy, pages would redirect to themselves for ever, since no proxy is trusted.",
+         "Set DJANGO_TRUSTED_PROXIES to the number of proxies in front."),
+    ]  # fmt: skip
+    return [Warning(words, hint=hint, id=id) for at_fault, id, words, hint in faults if at_fault]
+
+
+@register(Tags.database)
+def check_temporary_tables(databases: Any = None, **_: Any) -> list[CheckMessage]:
+    """The writer of large listings copies them into one."""
+    if not databases or connection.vendor != "postgresql":
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT has_database_privilege(current_database(), 'TEMP')")
+        may_create = cursor.fetchone()[0]
+    words = (
+        "The role of DATABASE_URL may not create temporary tables: large listings are not saved."
+    )
+    hint = "As the database's owner: GRANT TEMPORARY ON DATABASE <name> TO <role>"
+    return [] if may_create else [Error(words, hint=hint, id="voices.E003")]
+
+
+def _is_public_key(key: str) -> bool:
+    """Return whether it is a token of Supabase's `anon` role, or a key by its new name for that."""
+    try:
+        role = jwt.decode(key, options={"verify_signature": False}).get("role")
+    except jwt.PyJWTError:
+        return key.startswith("sb_publishable_")
+    return role in ("anon", "authenticated")
 
 
 def _is_fernet_key(key: str) -> bool:

@@ -25,6 +25,7 @@ ERRORS = {
         "The database could not save the voices; nothing was changed. Try again later."),
     "ultravox_error": Answer(502,
         "Ultravox could not be reached; nothing was changed. Try again later."),
+    "worker_lost": Answer(500, "The sync was given up: its worker died in each of three tries."),
     "busy": Answer(503, "Too many syncs are under way here; try again in a few seconds."),
     # Of who calls
     "not_authenticated": Answer(401,
@@ -71,6 +72,13 @@ class Busy(ServiceError):
 
 
 class SaveFailed(ServiceError):
-    """Report that the database refused or lost a write, or could not be reached at all."""
+    """Report that the database refused or lost a write, or could not be reached at all.
+
+    `advice` is a sentence in place of "Try again later."
+    """
 
     code = "save_failed"
+
+    def __init__(self, message: str | None = None, *, advice: str | None = None) -> None:
+        sentence = ERRORS[self.code].message
+        super().__init__(sentence.replace("Try again later.", advice) if advice else message)

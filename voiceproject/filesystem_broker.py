@@ -10,6 +10,7 @@ import fcntl
 import functools
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from queue import Empty
 from typing import Any
 
@@ -31,6 +32,12 @@ def _alone(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Channel(filesystem.Channel):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        folders = Path(self.data_folder_in), Path(self.control_folder)
+        for folder in (*[each.parent for each in folders], *folders):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
     get_table = _alone(filesystem.Channel.get_table)
     _delete = _alone(filesystem.Channel._delete)
     _put = _alone(filesystem.Channel._put)

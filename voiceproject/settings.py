@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 from typing import Any
 
 from csp.constants import NONE, SELF
@@ -19,7 +20,7 @@ try:
     SECRET_KEY = optional(env.str, "DJANGO_SECRET_KEY", "")
     DEBUG = optional(env.bool, "DJANGO_DEBUG", False)
     ALLOWED_HOSTS = strings("DJANGO_ALLOWED_HOSTS") or ["localhost", "127.0.0.1"]
-    _LOCAL = {"localhost", "127.0.0.1", "[::1]", ".localhost", "testserver", "*"}
+    _LOCAL = {"localhost", "127.0.0.1", "[::1]", ".localhost", "testserver"}
     _is_public = not DEBUG and any(host not in _LOCAL for host in ALLOWED_HOSTS)
     HTTPS = optional(env.bool, "DJANGO_HTTPS", _is_public)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = optional(env.bool, "DJANGO_HSTS_SUBDOMAINS", False)
@@ -102,6 +103,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 _database = DATABASES["default"]
 _database["CONN_MAX_AGE"] = 60  # seconds
 if _database["ENGINE"] == "django.db.backends.sqlite3":
+    os.umask(os.umask(0) | 0o077)  # its files are for their owner
     if _database["NAME"] and not _database["NAME"].startswith((":", "file:")):
         _database["NAME"] = BASE_DIR / _database["NAME"]
     _database["OPTIONS"] = {

@@ -74,6 +74,7 @@ class SyncRun(models.Model):
     skipped = models.PositiveIntegerField(default=0)
     error_code = models.TextField(blank=True, default="")
     error_message = models.TextField(blank=True, default="")
+    task_id = models.TextField(null=True, help_text="Celery's, of the task that started it.")
     key_refused = models.BooleanField(
         default=False, help_text="It failed for this agency's key; another's may work."
     )

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import django.db
 from django.db import IntegrityError, OperationalError, connection, transaction
@@ -22,7 +23,7 @@ from django.utils import timezone
 
 from agencies.credentials import NoApiKey
 from agencies.fields import CredentialsUnavailable
-from agencies.models import Agency, User
+from agencies.models import Agency
 from voiceproject.errors import SaveFailed, ServiceError
 from voices.models import SyncRun
 from voices.store import renew_connection, state
@@ -45,15 +46,16 @@ ERRORS = {
 
 @contextmanager
 def open_or_join(
-    agency: Agency | None, *, trigger: str, user: User | None, deadline: float
+    agency: Agency | None, started_by: dict[str, Any], *, deadline: float
 ) -> Iterator[SyncRun]:
     """Open a run on the agency's key, or wait for the one under way and join it.
 
+    `started_by` are the columns of the run's row that say so: trigger, user, task_id.
     Yields the opened run, which is closed as failed if the block raises, or the joined one, which has
     succeeded. Raises the error that the joined one ended with, UltravoxError if it is still under way
     at the deadline (on the monotonic clock), and django.db.Error.
     """
-    run = _opened(agency, trigger=trigger, user=user, deadline=deadline)
+    run = _opened(agency, started_by, deadline)
     if not run.is_open:
         if run.status == FAILED:
             raise _error_of(run)
@@ -84,6 +86,12 @@ def heart(run: SyncRun) -> Callable[[], None]:
     return beat
 
 
+def died(task_id: str | None) -> int:
+    """Return how many runs that a task opened were left open, or abandoned: one for each worker that died."""
+    left = SyncRun.objects.filter(task_id=task_id, status__in=[RUNNING, ABANDONED])
+    return left.count() if task_id else 0
+
+
 def is_dead() -> Q:
     """Return a condition that is true for open runs without a heartbeat for LEASE seconds.
 
@@ -93,7 +101,7 @@ def is_dead() -> Q:
     return Q(status=RUNNING) & ~Q(heartbeat_at__range=(Now() - lease, Now() + lease))
 
 
-def _opened(agency: Agency | None, *, trigger: str, user: User | None, deadline: float) -> SyncRun:
+def _opened(agency: Agency | None, started_by: dict[str, Any], deadline: float) -> SyncRun:
     """Return a run of our own, or another's that was waited for and has ended."""
     while True:
         _abandon_dead()
@@ -103,8 +111,7 @@ def _opened(agency: Agency | None, *, trigger: str, user: User | None, deadline:
             try:
                 with transaction.atomic():
                     return SyncRun.objects.create(
-                        trigger=trigger, agency=agency, user=user,
-                        started_at=timezone.now(), heartbeat_at=Now(),
+                        agency=agency, started_at=timezone.now(), heartbeat_at=Now(), **started_by
                     )  # fmt: skip
             except IntegrityError as error:
                 if agency and not Agency.objects.filter(pk=agency.pk).exists():

@@ -9,6 +9,7 @@ size is noticeably faster: docs/performance.md.
 
 import logging
 import random
+import re
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -16,7 +17,7 @@ from functools import cache
 from typing import Any
 
 import django.db
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from voiceproject.errors import SaveFailed
@@ -79,6 +80,20 @@ def renew_connection() -> None:
 def describe(error: django.db.Error) -> str:
     """Name a database error without its details, which quote rows."""
     return f"{type(error).__name__} {state(error)}".strip()
+
+
+def advice(error: django.db.Error) -> str | None:
+    """Say what is wrong with the database itself, if that is the matter, without quoting it."""
+    text, code = str(error), state(error)
+    if code in ("42P01", "42703") or re.match("no such (table|column)", text):
+        return "The database is not migrated: run `manage.py migrate`."
+    if re.search('database "[^"]*" does not exist', text):
+        return "The database that DATABASE_URL names does not exist: create it."
+    if re.search('authentication failed|no password supplied|role "[^"]*" does not exist', text):
+        return "The database refuses the login of DATABASE_URL: correct it."
+    if code == "SQLITE_CANTOPEN" or (isinstance(error, OperationalError) and not code):
+        return "The database cannot be reached: check DATABASE_URL, and whether it runs."
+    return None
 
 
 def state(error: django.db.Error) -> str:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from operator import itemgetter
+from typing import Any
 
 import django.db
 from django.conf import settings
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 AT_A_TIME = (
     24  # syncs that a process holds, its own and joined ones; gunicorn.conf.py has more threads
 )
+TRIES = 3  # of a task whose worker dies each time
 SKIPS_LOGGED = 20  # records per run; the rest are only counted
 BACKGROUND = {SyncRun.Trigger.COMMAND, SyncRun.Trigger.SCHEDULE}
 
@@ -42,38 +44,48 @@ Progress = Callable[[SyncRun, int, int | None], object]
 _places = threading.BoundedSemaphore(AT_A_TIME)
 
 
+class WorkerLost(ServiceError):
+    code = "worker_lost"
+
+
 def sync_voices(
     *,
     trigger: str,
     agency: Agency | None = None,
     user: User | None = None,
+    task_id: str | None = None,
     progress: Progress = lambda run, voices, total: None,
 ) -> SyncRun:
     """Mirror Ultravox's voices into the table, and return the run that did it.
 
     Uses the agency's key, or that of any agency that has one. If a sync with that key is under way,
-    waits for it and returns its run. After each page, calls `progress` with the run, the number of
-    voices so far and Ultravox's total. If it raises NoApiKey, CredentialsUnavailable, UltravoxError,
-    SaveFailed or Busy, nothing was written.
+    waits for it and returns its run. `task_id` is Celery's. After each page, calls `progress` with the
+    run, the number of voices so far and Ultravox's total. If it raises NoApiKey, CredentialsUnavailable,
+    UltravoxError, SaveFailed or Busy, nothing was written.
     """
     if not _places.acquire(blocking=False):
         raise Busy()
     try:
-        return _sync(trigger=trigger, agency=agency, user=user, progress=progress)
+        started_by = {"trigger": trigger, "user": user, "task_id": task_id}
+        return _sync(agency=agency, started_by=started_by, progress=progress)
     except django.db.Error as error:
         logger.warning("The database failed: %s", store.describe(error))
-        raise SaveFailed() from None
+        raise SaveFailed(advice=store.advice(error)) from None
     finally:
         _places.release()
 
 
-def _sync(*, trigger: str, agency: Agency | None, user: User | None, progress: Progress) -> SyncRun:
-    budget = settings.BACKGROUND_DEADLINE if trigger in BACKGROUND else settings.ULTRAVOX_DEADLINE
+def _sync(*, agency: Agency | None, started_by: dict[str, Any], progress: Progress) -> SyncRun:
+    is_waited_for = started_by["trigger"] not in BACKGROUND
+    budget = settings.ULTRAVOX_DEADLINE if is_waited_for else settings.BACKGROUND_DEADLINE
     deadline = time.monotonic() + budget
+    if runs.died(started_by["task_id"]) >= TRIES:
+        with runs.open_or_join(None, started_by, deadline=deadline):
+            raise WorkerLost()
     error: ServiceError | None = None
     for candidate in filter(has_key, [agency] if agency else agencies_with_key()):
         try:
-            with runs.open_or_join(candidate, trigger=trigger, user=user, deadline=deadline) as run:
+            with runs.open_or_join(candidate, started_by, deadline=deadline) as run:
                 if run.is_open:  # a joined one has ended
                     _fetch_and_store(run, candidate, deadline=deadline, progress=progress)
                 return run
@@ -81,7 +93,7 @@ def _sync(*, trigger: str, agency: Agency | None, user: User | None, progress: P
             logger.warning("The key of agency %s does not serve: %s", candidate.pk, key_error)
             error = key_error
     if error is None:
-        with runs.open_or_join(None, trigger=trigger, user=user, deadline=deadline):
+        with runs.open_or_join(None, started_by, deadline=deadline):
             raise NoApiKey(NO_KEY_OF_AGENCY if agency else None)
     raise error
 

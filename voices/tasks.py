@@ -1,10 +1,12 @@
+from typing import Any
+
 from voiceproject.celery import app
 from voiceproject.errors import ServiceError
 from voices import sync
 from voices.models import SyncRun
 
 
-@app.task(name="voices.sync_voices", throws=(ServiceError,))
-def sync_voices() -> None:
+@app.task(bind=True, name="voices.sync_voices", throws=(ServiceError,))
+def sync_voices(self: Any) -> None:
     """Sync Ultravox's voices with any agency's key."""
-    sync.sync_voices(trigger=SyncRun.Trigger.SCHEDULE)
+    sync.sync_voices(trigger=SyncRun.Trigger.SCHEDULE, task_id=self.request.id)

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -23,6 +24,7 @@ from tests.support.project import (
     STEPS,
     Project,
     free_port,
+    own_project,
     wait_for,
 )
 from tests.support.reliability import shows
@@ -90,6 +92,50 @@ def test_cannot_be_reached(before: Project, ultravox: Ultravox) -> None:
         assert (answer.status_code, answer.json()["code"]) == (500, "save_failed")
     assert before.database.rows(ROWS) == rows
     assert_next_sync_works(before)
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("{own}", "The database is not migrated: run `manage.py migrate`."),
+        pytest.param(
+            "{server}/nothing", "The database that DATABASE_URL names does not exist: create it.",
+            marks=on_postgresql,
+        ),
+        pytest.param(
+            "postgres://nobody:secret@127.0.0.1:5432/postgres",
+            "The database refuses the login of DATABASE_URL: correct it.", marks=on_postgresql,
+        ),
+        pytest.param(
+            "postgres://postgres:secret@127.0.0.1:9/postgres",
+            "The database cannot be reached: check DATABASE_URL, and whether it runs.",
+        ),
+        pytest.param(
+            "sqlite:////x/y/z",
+            "The database cannot be reached: check DATABASE_URL, and whether it runs.",
+        ),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("arguments", [(), ("--agency", "6b1b7a5e-8f0c-4a43-9d0e-b4f0f8c0d3a1")])
+def test_says_what_is_wrong_with_the_database(
+    url: str, advice: str, arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    with own_project(None, tmp_path) as project:
+        server, own = project.database.url.rpartition("/")[0], project.database.url
+        url = url.format(own=own, server=server)
+        done = project.manage("sync_voices", *arguments, DATABASE_URL=url)
+        assert (done.returncode, done.stderr) == (1, f"{SAVE_FAILED} {advice}\n")
+
+
+@on_postgresql
+def test_check_asks_for_temporary_tables(before: Project) -> None:
+    as_another = f"{before.database.url}?options=-c%20role%3Dpg_read_all_data"
+    name = before.database.url.rpartition("/")[2]
+    for revoke in ("", f"REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC"):
+        if revoke:
+            before.database.rows(revoke)
+        done = before.manage("check", "--database", "default", DATABASE_URL=as_another)
+        assert (done.returncode, "temporary tables" in done.stderr) == (bool(revoke), bool(revoke))
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 
 from agencies.credentials import NoApiKey
 from agencies.fields import Ciphertext
-from agencies.models import Agency, User
+from agencies.models import Agency
 from tests.support.environment import ENVIRONMENT, SERVICE_KEY
 from tests.support.project import END_OTHER_SESSIONS, SLOW, STEPS, Database, Project, wait_for
 from tests.support.reliability import shows
@@ -64,7 +64,7 @@ def test_more_syncs_than_a_process_holds(
 ) -> None:
     """Forty POSTs while Ultravox hangs: 24 wait for it, the others are `busy` at once, pages come quickly."""
     made = project(ULTRAVOX_API_URL=ultravox.url)
-    made.seed()
+    add_agency(made)
     url = made.serve("--workers=1")
     ultravox.hold_after(0)
     with ThreadPoolExecutor(40) as pool:
@@ -87,7 +87,7 @@ def test_all_doors_join_one_sync_and_share_its_failure(
 ) -> None:
     """All doors ask at once for a sync that fails: one failure, the same for all."""
     made = project(ULTRAVOX_API_URL=ultravox.url)
-    token = AccessToken.for_user(User(pk=add_user(made, add_agency(made))))
+    token = AccessToken.for_user(add_user(made, add_agency(made)))
     url = made.serve()
     ultravox.hold_after(1)
     with ThreadPoolExecutor(4) as pool:

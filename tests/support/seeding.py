@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.db import connection
 from django.db.models import Model
 
+from agencies.hashers import Argon2PasswordHasher
 from agencies.models import Agency, User
 from tests.support.environment import PASSWORD
 from tests.support.project import Project
@@ -17,11 +17,13 @@ def add_agency(project: Project, *, name: str = "Agency", key: str = API_KEY) ->
     return _insert(project, Agency(name=name, ultravox_api_key=key))
 
 
-def add_user(project: Project, agency: str, email: str = "user@example.com", **flags: Any) -> str:
-    """Insert a user of the agency, and return their id."""
+def add_user(project: Project, agency: str, email: str = "user@example.com", **flags: Any) -> User:
+    """Insert a user of the agency."""
     hasher = Argon2PasswordHasher()
     password = hasher.encode(PASSWORD, hasher.salt())
-    return _insert(project, User(email=email, password=password, agency_id=agency, **flags))
+    user = User(email=email, password=password, agency_id=agency, **flags)
+    _insert(project, user)
+    return user
 
 
 def _insert(project: Project, row: Model) -> str:

@@ -135,6 +135,27 @@ def test_a_sync_whose_worker_was_killed_is_done_again(
     assert messages(broker) == 0
 
 
+@pytest.mark.parametrize("broker", ["rabbitmq"], indirect=True)
+def test_a_sync_that_kills_its_worker_is_given_up(
+    site: Project, ultravox: Ultravox, broker: str
+) -> None:
+    for number in range(3):
+        worker = site.start(*WORKER, log="worker") if number else start_a_sync(site, ultravox)
+        wait_for(lambda n=number: len(runs(site)) > n and ultravox.held > 0, 30, "the sync")
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait(10)
+        ultravox.wait_until(lambda: ultravox.held == 0)
+        site.database.rows("UPDATE voice_sync_runs SET heartbeat_at = '2020-01-01 00:00:00'")
+    worker = site.start(*WORKER, log="last worker")
+    wait_for(lambda: "its worker died in each of three tries" in site.log("last worker"), 30)
+    ultravox.release()
+    site.send_sync()
+    wait_for(lambda: DONE in runs(site), 30, "the next sync")
+    end(worker)
+    assert ("schedule", "failed", 0, "worker_lost") in runs(site)
+    assert messages(broker) == 0
+
+
 def test_a_failed_sync_is_over_and_logged_in_one_line(
     site: Project, ultravox: Ultravox, broker: str
 ) -> None:

@@ -65,8 +65,9 @@ def test_a_database_that_is_gone_is_one_line(shop: Project, options: tuple[str, 
         if shop.database.is_postgresql
         else f"sqlite:///{shop.folder}/no/such/folder/db.sqlite3"
     )
+    advice = "The database cannot be reached: check DATABASE_URL, and whether it runs."
     done = shop.manage("sync_voices", *options, DATABASE_URL=away)
-    assert outcome(done) == (1, "", f"CommandError: {SaveFailed().message}\n")
+    assert outcome(done) == (1, "", f"CommandError: {SaveFailed(advice=advice).message}\n")
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
-from django.contrib.auth.hashers import Argon2PasswordHasher, PBKDF2PasswordHasher
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.test import Client
 from django.utils.module_loading import import_string
 
+from agencies.hashers import Argon2PasswordHasher
 from tests.support.answers import BOTH_SPELLINGS, REFRESH, TOKEN
 from tests.support.environment import (
     CREDENTIALS_KEY,
@@ -234,6 +236,17 @@ def test_only_pages_redirect_to_https(settings: Any) -> None:
         assert "Location" not in answer, address
 
 
+def test_the_embedded_broker_s_folder_is_made_by_who_uses_it(clone: Path) -> None:
+    """The web server starts where it may not write."""
+    environment = ENVIRONMENT | {"DATABASE_URL": "sqlite://:memory:", "PYTHONPATH": str(ROOT)}
+    starts = "import voiceproject.wsgi"
+    assert run("-c", starts, environment=environment, folder=clone).returncode == 0
+    assert not (clone / ".celery").exists()
+    sends = f"{starts}; from voices.tasks import sync_voices; sync_voices.delay()"
+    assert run("-c", sends, environment=environment, folder=clone).returncode == 0
+    assert [path.stat().st_mode & 0o077 for path in (clone / ".celery").glob("*")] == [0, 0]
+
+
 # What `check --deploy` says
 
 
@@ -243,15 +256,34 @@ def check_deploy(level: str, **environment: str) -> subprocess.CompletedProcess[
     return run(*command, environment=ENVIRONMENT | public | environment)
 
 
-@pytest.mark.parametrize("proxies", ["0", "1"])
-def test_check_deploy_has_nothing_to_say(proxies: str) -> None:
+def test_check_deploy_has_nothing_to_say() -> None:
     done = check_deploy(
         "DEBUG",
-        DJANGO_TRUSTED_PROXIES=proxies,
+        DJANGO_TRUSTED_PROXIES="1",
         SERVICE_API_KEYS=f"{SERVICE_KEY},{OTHER_SERVICE_KEY}",
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "System check identified no issues (2 silenced).\n"
+
+
+ANON = jwt.encode({"role": "anon", "iss": "supabase"}, "x" * 40)
+
+
+@pytest.mark.parametrize(
+    ("expected", "environment"),
+    [
+        ("agencies.W002", {"SERVICE_API_KEYS": f"{SERVICE_KEY},{ANON}"}),
+        ("agencies.W002", {"SERVICE_API_KEYS": "sb_publishable_0123456789abcdefghij"}),
+        ("agencies.W003", {"SUPABASE_JWT_SECRET": "a secret of few letters"}),
+        ("voices.W001", {"DJANGO_ALLOWED_HOSTS": "*"}),
+        ("voices.W002", {"DJANGO_TRUSTED_PROXIES": "0"}),
+    ],
+)
+def test_check_deploy_warns(expected: str, environment: dict[str, str]) -> None:
+    done = check_deploy("WARNING", **{"DJANGO_TRUSTED_PROXIES": "1"} | environment)
+    assert done.returncode == 1
+    assert re.findall(r"\((\w+\.W\d+)\)", done.stderr) == [expected]
+    assert not any(value in done.stderr for value in environment.values() if len(value) > 1)
 
 
 def test_check_deploy_warns_of_weak_secrets() -> None:

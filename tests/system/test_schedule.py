@@ -217,11 +217,10 @@ def test_beat_does_not_wait_for_a_clock_that_was_set_back(scheduled: Project) ->
 
 
 def test_a_worker_ends_with_its_beat(scheduled: Project) -> None:
-    worker = scheduled.start(*WORKER, "-B", "--loglevel", "INFO", log="worker")
+    worker = scheduled.start(*WORKER, "-B", "--pool=solo", "--loglevel=INFO", log="worker")
     wait_for(lambda: "beat: Starting" in scheduled.log("worker"), 40, "beat")
     wait_for(lambda: "ready." in scheduled.log("worker"), 40, "the worker")
-    # Beat is the first process that it starts.
-    children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
-    os.kill(int(children[0]), signal.SIGKILL)
+    [beat] = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+    os.kill(int(beat), signal.SIGKILL)
     assert worker.wait(20) == 1
     assert "Beat has ended: so does this worker" in scheduled.log("worker")

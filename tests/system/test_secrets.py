@@ -141,6 +141,7 @@ import json, os
 from agencies.fields import Ciphertext
 from agencies.models import Agency, User
 from cryptography.fernet import Fernet
+from django.contrib.auth.models import Group
 m, old = json.loads(os.environ["MARKERS"]), Fernet(os.environ["OLD_KEY"])
 stranger = Fernet(Fernet.generate_key())
 for name, key in {
@@ -155,7 +156,8 @@ for name, key in {
     User.objects.create_user(f"{name}@example.com", m["user password"], agency=agency)
 User.objects.create_user("nobody@example.com", m["user password"])
 User.objects.create_superuser("super@example.com", m["password"], agency=agency)
-User.objects.create_user("staff@example.com", m["staff password"], is_staff=True)
+staff = User.objects.create_user("staff@example.com", m["staff password"], is_staff=True)
+staff.groups.add(Group.objects.get(name="Voices staff"))
 ids = {user.email.partition("@")[0]: str(user.pk) for user in User.objects.all()}
 print(json.dumps(ids | {"agency " + a.name: str(a.pk) for a in Agency.objects.all()}))
 """

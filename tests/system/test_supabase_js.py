@@ -29,7 +29,7 @@ class Served:
 
     def __init__(self, project: Project, ultravox: Ultravox, supabase: KeySetServer) -> None:
         self.project, self.ultravox, self.supabase = project, ultravox, supabase
-        self.user_id = add_user(project, add_agency(project))
+        self.user_id = str(add_user(project, add_agency(project)).pk)
         self.url = project.serve("--workers=1")
         self.service = {"url": self.url, "key": SERVICE_KEY}
         self.user = {"url": self.url, "key": ANON_KEY}

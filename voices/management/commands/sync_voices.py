@@ -14,6 +14,7 @@ from tqdm import tqdm
 from agencies.models import Agency
 from voiceproject.errors import SaveFailed, ServiceError
 from voices.models import SyncRun
+from voices.store import advice
 from voices.sync import sync_voices
 
 
@@ -60,7 +61,7 @@ def _agency(agency_id: str) -> Agency:
     except (Agency.DoesNotExist, ValidationError) as error:
         raise CommandError(f"There is no agency with the id {agency_id!r}.") from error
     except DatabaseError as error:
-        raise CommandError(SaveFailed().message) from error
+        raise CommandError(SaveFailed(advice=advice(error)).message) from error
 
 
 @contextmanager
