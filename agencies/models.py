@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
 from django.db import models
-from django.db.models.functions import Lower
 from django.utils import timezone
 
 from agencies.fields import EmailAddressField, EncryptedTextField
@@ -55,7 +54,10 @@ class UserManager(BaseUserManager["User"]):
 
 class User(AbstractBaseUser, PermissionsMixin):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    email = EmailAddressField("e-mail address", unique=True)
+    email = EmailAddressField(
+        "e-mail address", unique=True,
+        error_messages={"unique": "There is a user with this e-mail address."},
+    )  # fmt: skip
     agency = models.ForeignKey(
         Agency, on_delete=models.SET_NULL, null=True, blank=True, related_name="users"
     )
@@ -71,12 +73,6 @@ class User(AbstractBaseUser, PermissionsMixin):
     class Meta:
         db_table = "users"
         ordering = ("email",)
-        constraints = (
-            models.UniqueConstraint(
-                Lower("email"), name="unique_email_in_any_case",
-                violation_error_message="There is a user with this e-mail address.",
-            ),
-        )  # fmt: skip
 
     def __str__(self) -> str:
         return self.email

@@ -2,11 +2,14 @@
 
 from typing import Any
 
+import django.db
 import jwt
 from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connection
+
+from voices.store import advice, describe
 
 FERNET = (
     "Make one with `python -c 'from cryptography.fernet import Fernet; "
@@ -64,9 +67,12 @@ def check_temporary_tables(databases: Any = None, **_: Any) -> list[CheckMessage
     """The writer of large listings copies them into one."""
     if not databases or connection.vendor != "postgresql":
         return []
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT has_database_privilege(current_database(), 'TEMP')")
-        may_create = cursor.fetchone()[0]
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT has_database_privilege(current_database(), 'TEMP')")
+            may_create = cursor.fetchone()[0]
+    except django.db.Error as error:
+        return [Error(advice(error) or f"The database failed: {describe(error)}", id="voices.E004")]
     words = (
         "The role of DATABASE_URL may not create temporary tables: large listings are not saved."
     )

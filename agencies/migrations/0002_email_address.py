@@ -22,11 +22,15 @@ class Migration(migrations.Migration):
     dependencies = [("agencies", "0001_initial")]
     operations = [
         migrations.RunPython(write_normal_form, migrations.RunPython.noop),
+        migrations.RemoveConstraint(model_name="user", name="unique_email_in_any_case"),
         migrations.AlterField(
             model_name="user",
             name="email",
             field=agencies.fields.EmailAddressField(
-                max_length=254, unique=True, verbose_name="e-mail address"
+                error_messages={"unique": "There is a user with this e-mail address."},
+                max_length=254,
+                unique=True,
+                verbose_name="e-mail address",
             ),
         ),
     ]

@@ -103,7 +103,7 @@ def test_cannot_be_reached(before: Project, ultravox: Ultravox) -> None:
             marks=on_postgresql,
         ),
         pytest.param(
-            "postgres://nobody:secret@127.0.0.1:5432/postgres",
+            "postgres://nobody:secret@{host}/postgres",
             "The database refuses the login of DATABASE_URL: correct it.", marks=on_postgresql,
         ),
         pytest.param(
@@ -122,9 +122,13 @@ def test_says_what_is_wrong_with_the_database(
 ) -> None:
     with own_project(None, tmp_path) as project:
         server, own = project.database.url.rpartition("/")[0], project.database.url
-        url = url.format(own=own, server=server)
+        url = url.format(own=own, server=server, host=server.rpartition("@")[2])
         done = project.manage("sync_voices", *arguments, DATABASE_URL=url)
         assert (done.returncode, done.stderr) == (1, f"{SAVE_FAILED} {advice}\n")
+        if url != own and url.startswith("postgres:"):
+            done = project.manage("check", "--database", "default", DATABASE_URL=url)
+            assert f"?: (voices.E004) {advice}\n" in done.stderr
+            assert "Traceback" not in done.stderr
 
 
 @on_postgresql
