@@ -62,6 +62,7 @@ def run(
         text=True,
         timeout=60,
         check=False,
+        umask=0o022,
     )
 
 
@@ -238,7 +239,7 @@ def test_only_pages_redirect_to_https(settings: Any) -> None:
 
 def test_the_embedded_broker_s_folder_is_made_by_who_uses_it(clone: Path) -> None:
     """The web server starts where it may not write."""
-    environment = ENVIRONMENT | {"DATABASE_URL": "sqlite://:memory:", "PYTHONPATH": str(ROOT)}
+    environment = ENVIRONMENT | {"DATABASE_URL": "postgres://nowhere/x", "PYTHONPATH": str(ROOT)}
     starts = "import voiceproject.wsgi"
     assert run("-c", starts, environment=environment, folder=clone).returncode == 0
     assert not (clone / ".celery").exists()
