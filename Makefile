@@ -6,10 +6,7 @@ RUN := python
 VENV := .venv
 BIN := $(VENV)/bin
 
-# What is left of a Python that was upgraded or removed is made anew.
-STALE := $(shell [ ! -e $(VENV) ] || $(BIN)/python -c 'import pip' 2> /dev/null || rm -rf $(VENV))
-
-.PHONY: run test docs lint lock bench clean
+.PHONY: run test docs lint lock bench clean FORCE
 
 run: $(VENV)/run
 	@PORT=$(PORT) $(BIN)/python scripts/run.py
@@ -39,17 +36,14 @@ lock:
 clean:
 	rm -rf $(VENV) .venvs .pytest_cache .mypy_cache .ruff_cache
 
-# Reinstalled when the pinned versions change.
-$(VENV)/run: requirements.txt
-	@scripts/venv $(PYTHON) $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	@touch $@
+# Looked at each time: the pinned versions may have changed, or Python.
+$(VENV)/run: FORCE
+	@scripts/venv $(PYTHON) $@ requirements.txt
 
-$(VENV)/dev: requirements-dev.txt
-	@scripts/venv $(PYTHON) $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	@touch $(VENV)/run $@
+$(VENV)/dev: FORCE
+	@scripts/venv $(PYTHON) $@ requirements-dev.txt
 
-$(VENV)/bench: benchmarks/requirements.txt $(VENV)/dev
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $<
-	@touch $@
+$(VENV)/bench: $(VENV)/dev
+	@scripts/venv $(PYTHON) $@ benchmarks/requirements.txt
+
+FORCE:

@@ -22,8 +22,8 @@ class KeySet:
     """Supabase's public keys, by `kid`, fetched when needed and kept.
 
     Keys keep working while the server is down. An unknown `kid` is looked up once; strangers, who can
-    make up any number of them, cause at most `LOOKUPS` requests in `PERIOD` seconds. A key that the
-    server no longer lists is dropped after `LIFETIME` seconds.
+    make up any number of them, cause at most `LOOKUPS` requests in `PERIOD` seconds, and one where it
+    hangs. A key that the server no longer lists is dropped after `LIFETIME` seconds.
     """
 
     LIFETIME = 600.0
@@ -73,6 +73,8 @@ class KeySet:
             keys = jwt.PyJWKSet.from_dict(response.json()).keys
         except UNREADABLE as error:
             logger.warning("The key set %s could not be read: %s", self.url, type(error).__name__)
+            if isinstance(error, requests.Timeout):  # all have waited for it
+                self._lookups = [time.monotonic()] * self.LOOKUPS
             return
         self._keys = {key.key_id: key for key in keys if key.key_id}
         self._read_at = time.monotonic()

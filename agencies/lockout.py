@@ -1,13 +1,12 @@
-"""How many guesses an account stands, from one address and from all."""
+"""How fast an account can be guessed at: from one address, and from all together."""
 
 from typing import Any
 
-from axes.attempts import get_cool_off_threshold
 from axes.handlers.database import AxesDatabaseHandler
+from axes.helpers import get_cool_off
 from axes.models import AccessAttempt, AccessLog
 from django.conf import settings
-from django.db.models import Sum
-from django.http import HttpRequest
+from django.db.models import Max, QuerySet, Sum
 
 from agencies.models import User
 from agencies.throttling import login_name
@@ -16,26 +15,36 @@ FROM_ALL_ADDRESSES = 10  # times LOGIN_FAILURES
 
 
 class Handler(AxesDatabaseHandler):
-    """Lock an account against all addresses, too, after failures from many of them.
+    """After failures from many addresses, let an account be tried from others only every few seconds.
 
     But for those that it has logged in from: a stranger cannot keep its owner out.
     """
 
-    def get_failures(self, request: HttpRequest, credentials: Any = None) -> int:
+    def get_user_attempts(self, request: Any, credentials: Any = None) -> list[QuerySet]:
+        """Leave out those of the future, by a clock that was set back since."""
+        latest = request.axes_attempt_time + get_cool_off(request)
+        attempts = super().get_user_attempts(request, credentials)
+        return [each.filter(attempt_time__lte=latest) for each in attempts]
+
+    def get_failures(self, request: Any, credentials: Any = None) -> int:
         failures = int(super().get_failures(request, credentials))
         name, limit = login_name(request, credentials), settings.AXES_FAILURE_LIMIT
-        known = AccessLog.objects.filter(username=name, ip_address=request.axes_ip_address)  # type: ignore[attr-defined]
+        known = AccessLog.objects.filter(username=name, ip_address=request.axes_ip_address)
         if failures < limit and not known.exists():
-            recent = AccessAttempt.objects.filter(
-                username=name, attempt_time__gte=get_cool_off_threshold(request)
+            now, span, most = (
+                request.axes_attempt_time,
+                get_cool_off(request),
+                limit * FROM_ALL_ADDRESSES,
             )
-            total = recent.aggregate(total=Sum("failures_since_start"))["total"] or 0
-            if total >= limit * FROM_ALL_ADDRESSES:
+            seen = AccessAttempt.objects.filter(
+                username=name, attempt_time__range=(now - span, now + span)
+            ).aggregate(total=Sum("failures_since_start"), last=Max("attempt_time"))
+            if (seen["total"] or 0) >= most and now - seen["last"] < span / most:
                 return limit
         return failures
 
-    def user_logged_in(self, sender: Any, request: HttpRequest, user: User, **more: Any) -> None:
+    def user_logged_in(self, sender: Any, request: Any, user: User, **more: Any) -> None:
         super().user_logged_in(sender, request, user, **more)
-        place = {"username": user.email, "ip_address": request.axes_ip_address}  # type: ignore[attr-defined]
+        place = {"username": user.email, "ip_address": request.axes_ip_address}
         if not AccessLog.objects.filter(**place).exists():
             AccessLog.objects.create(**place)

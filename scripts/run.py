@@ -9,13 +9,15 @@ import fcntl
 import os
 import secrets
 import shlex
+import signal
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import django
+import django.db
 import requests
 from cryptography.fernet import Fernet
 from django.conf import settings
@@ -37,56 +39,77 @@ def main() -> int:
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
     os.environ["DJANGO_SETTINGS_MODULE"] = "voiceproject.settings"
-    port = _port()
     _write_env()
     alone = Path(".env").open()  # noqa: SIM115  # and locked to the end
     try:
         fcntl.flock(alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         sys.exit("`make run` runs in this folder already: end that one first.")
+    port = _port()
     try:
         django.setup()
-    except ImproperlyConfigured as error:
+        call_command("migrate", verbosity=0, skip_checks=False)
+    except (ImproperlyConfigured, CommandError, django.db.Error) as error:
         sys.exit(f"make run: {error}")
-    from sandbox import Sandbox
-
-    call_command("check")
-    call_command("migrate", verbosity=0)
     new_user = _agency_and_user(os.environ.get("ULTRAVOX_API_KEY", "").strip())
-    python = shlex.quote(sys.executable)
-    manager = Manager()
-    sandbox: contextlib.AbstractContextManager = contextlib.nullcontext()
-    if _needs_sandbox():
-        sandbox_port = next(number for number in range(8765, 65536) if _is_free(number))
-        settings.ULTRAVOX_API_URL = f"http://{HOST}:{sandbox_port}"
-        os.environ["ULTRAVOX_API_URL"] = settings.ULTRAVOX_API_URL
-        sandbox = Sandbox(host=HOST, port=sandbox_port)  # later it runs in a process of its own
-        manager.add_process("sandbox", f"{python} -m sandbox --port {sandbox_port}")
-        print("Voices: made up by the sandbox. Those of Ultravox: ULTRAVOX_API_KEY=... make run")
-    else:
-        print(f"Voices: those of {settings.ULTRAVOX_API_URL}")
-    with sandbox:
+    with _ultravox() as voices:
         try:
             call_command("sync_voices")
         except CommandError as error:
             if error.returncode == 130:  # Ctrl-C
                 return 130
             print(f"The sync failed: {error}", file=sys.stderr)
-    celery = f"{python} -m celery --app voiceproject worker --beat --concurrency 1"
+        sys.stdout.flush()
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup does
+            signal.signal(signal.SIGHUP, _hang_up)
+        announcement = (f"http://{HOST}:{port}", voices, new_user)
+        Thread(target=_announce, args=announcement, daemon=True).start()
+        return _serve()
+
+
+@contextlib.contextmanager
+def _ultravox() -> Iterator[str]:
+    """Let the sandbox stand in for Ultravox if need be; yields whose voices there are."""
+    from sandbox import Sandbox
+
+    if not _needs_sandbox():
+        yield f"those of {settings.ULTRAVOX_API_URL}"
+        return
+    with Sandbox(port=8765 if _is_free(8765) else 0) as sandbox:
+        settings.ULTRAVOX_API_URL = os.environ["ULTRAVOX_API_URL"] = sandbox.url
+        yield f"""made up by a sandbox, to other terminals ULTRAVOX_API_URL={sandbox.url}
+          For those of Ultravox: ULTRAVOX_API_KEY=... make run"""
+
+
+def _serve() -> int:
+    """Run the web server and a worker with beat until Ctrl-C; return the exit status."""
+    python = shlex.quote(sys.executable)
+    celery = f"{python} -m celery --quiet --app voiceproject worker --beat --concurrency 1"
+    manager = Manager()
     manager.add_process("web", f"{python} -m gunicorn --config gunicorn.conf.py")
     manager.add_process("worker", f"{celery} --loglevel info")
-    sys.stdout.flush()
-    Thread(target=_announce, args=(f"http://{HOST}:{port}", new_user), daemon=True).start()
     manager.loop()
     # Ctrl-C is how this is meant to end.
     return 0 if manager.returncode in (130, 143) else manager.returncode or 0
 
 
-def _announce(url: str, new_user: "User | None") -> None:
+def _hang_up(*_: Any) -> None:
+    """End as by SIGTERM, when the terminal was closed and nothing can be written to it."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _announce(url: str, voices: str, new_user: "User | None") -> None:
     """Say where to look once the web server answers; a password that was not shown is not set either."""
     ready = requests.Session()
-    ready.mount(url, HTTPAdapter(max_retries=Retry(30, backoff_factor=0.1, backoff_max=1)))
-    ready.get(f"{url}/admin/login/", timeout=10)
+    ready.trust_env = False  # no proxy
+    ready.mount(url, HTTPAdapter(max_retries=Retry(60, backoff_factor=0.1, backoff_max=1)))
+    try:
+        ready.get(f"{url}/api/", timeout=10)
+    except requests.RequestException:
+        print("The web server does not answer yet: see above.", file=sys.stderr)
     login = "as before"
     if new_user:
         password = secrets.token_urlsafe(12)
@@ -96,6 +119,7 @@ def _announce(url: str, new_user: "User | None") -> None:
     print(f"""
   Admin   {url}/admin/
   Login   {login}
+  Voices  {voices}
   Sync    curl -X POST {url}/functions/v1/voices-sync \\
             -H "apikey: $(sed -n 's/^SERVICE_API_KEYS=//p' .env)"
   End     Ctrl-C

@@ -63,8 +63,8 @@ def check_deployment(**_: Any) -> list[CheckMessage]:
 
 
 @register(Tags.database)
-def check_temporary_tables(databases: Any = None, **_: Any) -> list[CheckMessage]:
-    """The writer of large listings copies them into one."""
+def check_database(databases: Any = None, **_: Any) -> list[CheckMessage]:
+    """Ask PostgreSQL: the writer of large listings copies them into a temporary table."""
     if not databases or connection.vendor != "postgresql":
         return []
     try:
@@ -72,12 +72,12 @@ def check_temporary_tables(databases: Any = None, **_: Any) -> list[CheckMessage
             cursor.execute("SELECT has_database_privilege(current_database(), 'TEMP')")
             may_create = cursor.fetchone()[0]
     except django.db.Error as error:
-        return [Error(advice(error) or f"The database failed: {describe(error)}", id="voices.E004")]
+        return [Error(advice(error) or f"The database failed: {describe(error)}", id="voices.E003")]
     words = (
-        "The role of DATABASE_URL may not create temporary tables: large listings are not saved."
+        "The role of DATABASE_URL may not create temporary tables: listings of many voices fail."
     )
     hint = "As the database's owner: GRANT TEMPORARY ON DATABASE <name> TO <role>"
-    return [] if may_create else [Error(words, hint=hint, id="voices.E003")]
+    return [] if may_create else [Warning(words, hint=hint, id="voices.W003")]
 
 
 def _is_public_key(key: str) -> bool:

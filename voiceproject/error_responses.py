@@ -21,6 +21,7 @@ from rest_framework.views import set_rollback
 from rest_framework_simplejwt.exceptions import TokenError
 
 from voiceproject.errors import ERRORS, ServiceError
+from voices.store import describe
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ def _code_and_message(error: Exception) -> tuple[str, str | None]:
         case exceptions.AuthenticationFailed() if "no_active_account" in repr(error.get_codes()):
             return "invalid_credentials", None
         case django.db.Error():
-            logger.error("Database error: %s", type(error).__name__)
+            logger.error("Database error: %s", describe(error))
     return next((code for kind, code in CODES.items() if isinstance(error, kind)), UNEXPECTED), None
 
 

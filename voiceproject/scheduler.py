@@ -10,6 +10,8 @@ from typing import Any
 import django.db
 from django_celery_beat import schedulers
 
+from voices.store import describe
+
 logger = logging.getLogger(__name__)
 
 
@@ -44,4 +46,4 @@ class DatabaseScheduler(schedulers.DatabaseScheduler):
             return float(self.max_interval)
 
     def _warn(self, error: django.db.Error) -> None:
-        logger.warning("Beat cannot reach its schedule: %s; it goes on", type(error).__name__)
+        logger.warning("Beat cannot read its schedule, and goes on: %s", describe(error))

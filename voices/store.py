@@ -78,19 +78,23 @@ def renew_connection() -> None:
 
 
 def describe(error: django.db.Error) -> str:
-    """Name a database error without its details, which quote rows."""
-    return f"{type(error).__name__} {state(error)}".strip()
+    """Name a database error, and what to do about it, without its details, which quote rows."""
+    return " ".join(filter(None, (type(error).__name__, state(error), advice(error))))
 
 
 def advice(error: django.db.Error) -> str | None:
     """Say what is wrong with the database itself, if that is the matter, without quoting it."""
     text, code = str(error), state(error)
-    if code in ("42P01", "42703") or re.match("no such (table|column)", text):
+    if code in ("42P01", "42703", "3F000") or re.match("no such (table|column)", text):
         return "The database is not migrated: run `manage.py migrate`."
     if re.search('database "[^"]*" does not exist', text):
         return "The database that DATABASE_URL names does not exist: create it."
     if re.search('authentication failed|no password supplied|role "[^"]*" does not exist', text):
         return "The database refuses the login of DATABASE_URL: correct it."
+    if code in ("42501", "SQLITE_READONLY"):
+        return "The database may not be written to by the user of DATABASE_URL: let it."
+    if code == "SQLITE_NOTADB":
+        return "The file that DATABASE_URL names is no database: correct it."
     if code == "SQLITE_CANTOPEN" or (isinstance(error, OperationalError) and not code):
         return "The database cannot be reached: check DATABASE_URL, and whether it runs."
     return None

@@ -114,6 +114,8 @@ def test_cannot_be_reached(before: Project, ultravox: Ultravox) -> None:
             "sqlite:////x/y/z",
             "The database cannot be reached: check DATABASE_URL, and whether it runs.",
         ),
+        (f"sqlite:///{ROOT}/README.md",
+         "The file that DATABASE_URL names is no database: correct it."),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("arguments", [(), ("--agency", "6b1b7a5e-8f0c-4a43-9d0e-b4f0f8c0d3a1")])
@@ -125,21 +127,23 @@ def test_says_what_is_wrong_with_the_database(
         url = url.format(own=own, server=server, host=server.rpartition("@")[2])
         done = project.manage("sync_voices", *arguments, DATABASE_URL=url)
         assert (done.returncode, done.stderr) == (1, f"{SAVE_FAILED} {advice}\n")
-        if url != own and url.startswith("postgres:"):
+        if url.startswith("postgres:") and url != own:
             done = project.manage("check", "--database", "default", DATABASE_URL=url)
-            assert f"?: (voices.E004) {advice}\n" in done.stderr
+            assert f"?: (voices.E003) {advice}\n" in done.stderr
             assert "Traceback" not in done.stderr
 
 
 @on_postgresql
-def test_check_asks_for_temporary_tables(before: Project) -> None:
+def test_says_which_rights_are_missing(before: Project) -> None:
     as_another = f"{before.database.url}?options=-c%20role%3Dpg_read_all_data"
     name = before.database.url.rpartition("/")[2]
     for revoke in ("", f"REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC"):
         if revoke:
             before.database.rows(revoke)
         done = before.manage("check", "--database", "default", DATABASE_URL=as_another)
-        assert (done.returncode, "temporary tables" in done.stderr) == (bool(revoke), bool(revoke))
+        assert (done.returncode, "temporary tables" in done.stderr) == (0, bool(revoke))
+    done = before.manage("sync_voices", DATABASE_URL=as_another)
+    assert "may not be written to by the user of DATABASE_URL: let it." in done.stderr
 
 
 @contextlib.contextmanager

@@ -121,17 +121,33 @@ def test_an_account_is_not_guessed_at_from_many_addresses(
     assert_limited(sign_in(PASSWORD, "2001:db8:0:1:ffff::1"), 120)
     assert sign_in(PASSWORD, "2001:db8:0:2::1").status_code == 200
     # Those of many networks
-    answers = [sign_in("wrong", f"2001:db8:1:{number:x}::1") for number in range(12 * LOGINS)]
-    assert answers[LOGINS].status_code == 401
-    assert_limited(answers[-1], 120)
-    assert_limited(sign_in(PASSWORD, "2001:db8:2::1"), 120)
-    assert sign_in(PASSWORD, "192.0.2.1").status_code == 200  # where its owner has been before
-    assert post(
-        TOKEN, "2001:db8:2::1", {"email": "other@example.com", "password": PASSWORD}
-    ).status_code == 200  # fmt: skip
-    # What was refused did not prolong it
-    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=2, seconds=5)):
+    now = datetime.now(UTC)
+    with time_machine.travel(now, tick=False):
+        answers = [sign_in("wrong", f"2001:db8:1:{number:x}::1") for number in range(12 * LOGINS)]
+        assert answers[LOGINS].status_code == 401
+        assert_limited(answers[-1], 120)
+        assert_limited(sign_in(PASSWORD, "2001:db8:2::1"), 120)
+        assert sign_in(PASSWORD, "192.0.2.1").status_code == 200  # where its owner has been before
+        assert post(
+            TOKEN, "2001:db8:2::1", {"email": "other@example.com", "password": PASSWORD}
+        ).status_code == 200  # fmt: skip
+    # Then one guess in a while, which is as many as in the beginning
+    later = now + timedelta(minutes=2) / (10 * LOGINS)
+    with time_machine.travel(later, tick=False):
+        assert_limited(sign_in("wrong", "2001:db8:3::1"), 120)
+        assert_limited(sign_in(PASSWORD, "2001:db8:2::1"), 120)
+    with time_machine.travel(later + timedelta(minutes=2) / (10 * LOGINS), tick=False):
         assert sign_in(PASSWORD, "2001:db8:2::1").status_code == 200
+
+
+def test_a_clock_that_is_set_back_ends_a_lock(users: list[User], post: Post) -> None:
+    login = {"email": "user@example.com", "password": "wrong"}
+    with time_machine.travel(datetime.now(UTC) + timedelta(days=1)):
+        for number in range(11 * LOGINS):
+            answer = post(TOKEN, f"10.3.{number // 10}.1", login)
+        assert_limited(answer, 120)
+    for place in ("10.3.0.1", "10.4.0.1"):
+        assert post(TOKEN, place, login | {"password": PASSWORD}).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -557,3 +557,6 @@ def test_server_that_hangs(
     thread.join(15)
     assert answers == [INVALID_TOKEN]
     assert who(signed(claim(), "ES256")) == user
+    # All requests would wait for it, one after another
+    assert who(signing_key("stranger").sign(claim(), kid="another")) == INVALID_TOKEN
+    assert len(supabase.paths) == 2

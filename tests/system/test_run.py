@@ -25,7 +25,7 @@ class Clone:
         for name in ("agencies", "voices", "voiceproject", "sandbox", "scripts"):
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-        for name in ("manage.py", "gunicorn.conf.py", "Makefile", "requirements.txt"):
+        for name in ("manage.py", "gunicorn.conf.py", "Makefile"):
             shutil.copy(ROOT / name, folder)
 
     def run(self, log: str = "log", **environment: str) -> subprocess.Popen[str]:
@@ -57,13 +57,12 @@ def clone(tmp_path: Path) -> Iterator[Clone]:
     yield clone
     for process in clone.processes:
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
+            end(process)
 
 
-def interrupt(process: subprocess.Popen[str]) -> int:
-    """Press Ctrl-C, which all processes get."""
-    os.killpg(process.pid, signal.SIGINT)
+def end(process: subprocess.Popen[str], by: int = signal.SIGINT) -> int:
+    """Press Ctrl-C, which all processes of the terminal get."""
+    os.killpg(process.pid, by)
     return process.wait(30)
 
 
@@ -83,7 +82,7 @@ def test_it_serves_and_says_how_to_log_in_when_all_is_up(clone: Clone) -> None:
     files = [clone.folder / ".env", *clone.folder.glob("db.sqlite3*"), clone.folder / ".celery"]
     assert len(files) >= 3
     assert {file.stat().st_mode & 0o077 for file in files} == {0}
-    assert interrupt(process) == 0
+    assert end(process) == 0
     assert "Traceback" not in clone.log()
 
 
@@ -92,28 +91,49 @@ def test_ctrl_c_ends_it_in_the_first_sync(clone: Clone, ultravox: Ultravox) -> N
     environment = {"ULTRAVOX_API_URL": ultravox.url, "ULTRAVOX_API_KEY": API_KEY}
     process = clone.run(**environment)
     ultravox.wait_for_requests(1, 30)
-    assert interrupt(process) == 130
+    assert end(process) == 130
     assert clone.password() is None
     # What nobody was told is not lost
     ultravox.release()
-    clone.run(**environment)
+    process = clone.run(**environment, DJANGO_ALLOWED_HOSTS="voices.example.com")
     assert wait_for(clone.password, 60, "the password")
+    # As it ends when its terminal is closed
+    assert end(process, signal.SIGHUP) == 0
+    with pytest.raises(requests.ConnectionError):
+        requests.get(clone.url, timeout=5)
 
 
-def test_it_says_what_is_missing_in_env(clone: Clone) -> None:
+def test_it_says_what_is_wrong(clone: Clone) -> None:
+    nowhere = f"postgres://127.0.0.1:{free_port()}/x"
     (clone.folder / ".env").write_text("DJANGO_LOG_LEVEL=INFO\n")
-    assert clone.run().wait(20) == 1
-    assert clone.log().startswith("make run: DJANGO_SECRET_KEY is not set")
-    assert "Traceback" not in clone.log()
+    for expected, environment in {
+        "DJANGO_SECRET_KEY is not set": {},
+        "CREDENTIALS_KEYS is not set": {"DJANGO_DEBUG": "true"},
+        "The database cannot be reached": {"DJANGO_DEBUG": "true", "DATABASE_URL": nowhere},
+    }.items():
+        assert clone.run(**environment).wait(20) == 1
+        assert clone.log().startswith("make run: ")
+        assert expected in clone.log()
+        assert "Traceback" not in clone.log()
 
 
-def test_it_makes_a_virtual_environment_whose_python_is_gone_anew(clone: Clone) -> None:
+def test_two_at_once_make_a_virtual_environment_whose_python_is_gone_anew(clone: Clone) -> None:
     venv = clone.folder / ".venv"
     (venv / "bin").mkdir(parents=True)
     (venv / "bin/python").symlink_to("/usr/bin/python-of-last-year")
+    (clone.folder / "requirements.txt").write_text("")
     (venv / "run").touch()
-    done = subprocess.run(
-        ["make", "--dry-run", "run"], cwd=clone.folder, capture_output=True, text=True, check=True
+    command = ("make", ".venv/run", f"PYTHON={sys.executable}")
+    both = [
+        subprocess.Popen(
+            command, cwd=clone.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        for _ in range(2)
+    ]
+    assert [(process.communicate(timeout=60)[0], process.returncode) for process in both] == [
+        (b"", 0), (b"", 0),
+    ]  # fmt: skip
+    assert (
+        subprocess.run([venv / "bin/python", "-m", "pip", "--version"], check=False).returncode == 0
     )
-    assert "scripts/venv" in done.stdout
-    assert not venv.exists()
+    assert (venv / "run").exists()

@@ -169,7 +169,7 @@ def test_beat_waits_for_a_database_that_is_not_there_yet(
     }
     with own_project(None, tmp_path, **environment) as site:
         worker = site.start(*WORKER, "-B", log="worker")
-        wait_for(lambda: "Beat cannot reach its schedule" in site.log("worker"), 40, "beat")
+        wait_for(lambda: "Beat cannot read its schedule" in site.log("worker"), 40, "beat")
         assert site.manage("migrate").returncode == 0
         add_agency(site)
         site.database.rows(f"UPDATE {INTERVAL} SET every = 1, period = 'seconds'")
@@ -199,7 +199,7 @@ def test_beat_goes_on_by_its_last_schedule_while_the_database_is_away(scheduled:
 
     wait_for(sent, 30)
     scheduled.database.rows(f"ALTER TABLE {TASK} RENAME TO away")
-    wait_for(lambda: "Beat cannot reach its schedule" in scheduled.log("beat"), 30)
+    wait_for(lambda: "Beat cannot read its schedule" in scheduled.log("beat"), 30)
     before = sent()
     wait_for(lambda: sent() > before, 30)
     scheduled.database.rows(f"ALTER TABLE away RENAME TO {TASK}")
