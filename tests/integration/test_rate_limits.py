@@ -144,7 +144,7 @@ def test_a_clock_that_is_set_back_ends_a_lock(users: list[User], post: Post) -> 
     login = {"email": "user@example.com", "password": "wrong"}
     with time_machine.travel(datetime.now(UTC) + timedelta(days=1)):
         for number in range(11 * LOGINS):
-            answer = post(TOKEN, f"10.3.{number // 10}.1", login)
+            answer = post(TOKEN, f"10.3.{number // LOGINS}.1", login)
         assert_limited(answer, 120)
     for place in ("10.3.0.1", "10.4.0.1"):
         assert post(TOKEN, place, login | {"password": PASSWORD}).status_code == 200
