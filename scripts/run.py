@@ -107,7 +107,7 @@ def _announce(url: str, voices: str, new_user: "User | None") -> None:
     ready.trust_env = False  # no proxy
     ready.mount(url, HTTPAdapter(max_retries=Retry(60, backoff_factor=0.1, backoff_max=1)))
     try:
-        ready.get(f"{url}/api/", timeout=10)
+        ready.options(f"{url}/api/voices/sync/", timeout=10)
     except requests.RequestException:
         print("The web server does not answer yet: see above.", file=sys.stderr)
     login = "as before"
