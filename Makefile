@@ -6,7 +6,7 @@ RUN := python
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test docs lint lock bench clean FORCE
+.PHONY: run test docs lint lock bench clean $(VENV)/run $(VENV)/dev $(VENV)/bench
 
 run: $(VENV)/run
 	@PORT=$(PORT) $(BIN)/python scripts/run.py
@@ -37,13 +37,11 @@ clean:
 	rm -rf $(VENV) .venvs .pytest_cache .mypy_cache .ruff_cache
 
 # Looked at each time: the pinned versions may have changed, or Python.
-$(VENV)/run: FORCE
+$(VENV)/run:
 	@scripts/venv $(PYTHON) $@ requirements.txt
 
-$(VENV)/dev: FORCE
+$(VENV)/dev:
 	@scripts/venv $(PYTHON) $@ requirements-dev.txt
 
 $(VENV)/bench: $(VENV)/dev
 	@scripts/venv $(PYTHON) $@ benchmarks/requirements.txt
-
-FORCE:

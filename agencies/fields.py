@@ -103,11 +103,3 @@ class EmailAddressField(models.EmailField):
 
     def to_python(self, value: Any) -> Any:
         return normal_email(value) if isinstance(value, str) else super().to_python(value)
-
-    def get_prep_value(self, value: Any) -> Any:
-        return self.to_python(value)
-
-    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
-        value = self.to_python(super().pre_save(model_instance, add))
-        setattr(model_instance, self.attname, value)
-        return value

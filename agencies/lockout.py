@@ -30,18 +30,15 @@ class Handler(AxesDatabaseHandler):
         failures = int(super().get_failures(request, credentials))
         name, limit = login_name(request, credentials), settings.AXES_FAILURE_LIMIT
         known = AccessLog.objects.filter(username=name, ip_address=request.axes_ip_address)
-        if failures < limit and not known.exists():
-            now, span, most = (
-                request.axes_attempt_time,
-                get_cool_off(request),
-                limit * FROM_ALL_ADDRESSES,
-            )
-            seen = AccessAttempt.objects.filter(
-                username=name, attempt_time__range=(now - span, now + span)
-            ).aggregate(total=Sum("failures_since_start"), last=Max("attempt_time"))
-            if (seen["total"] or 0) >= most and now - seen["last"] < span / most:
-                return limit
-        return failures
+        if failures >= limit or known.exists():
+            return failures
+        now, span = request.axes_attempt_time, get_cool_off(request)
+        most = limit * FROM_ALL_ADDRESSES
+        seen = AccessAttempt.objects.filter(
+            username=name, attempt_time__range=(now - span, now + span)
+        ).aggregate(total=Sum("failures_since_start", default=0), last=Max("attempt_time"))
+        too_soon = seen["total"] >= most and now - seen["last"] < span / most
+        return limit if too_soon else failures
 
     def user_logged_in(self, sender: Any, request: Any, user: User, **more: Any) -> None:
         super().user_logged_in(sender, request, user, **more)

@@ -40,9 +40,8 @@ def main() -> int:
     sys.path.insert(0, str(ROOT))
     os.environ["DJANGO_SETTINGS_MODULE"] = "voiceproject.settings"
     _write_env()
-    alone = Path(".env").open()  # noqa: SIM115  # and locked to the end
     try:
-        fcntl.flock(alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(os.open(".env", os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)  # to the end
     except BlockingIOError:
         sys.exit("`make run` runs in this folder already: end that one first.")
     port = _port()

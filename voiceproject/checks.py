@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connection
 
-from voices.store import advice, describe
+from voiceproject.database_errors import advice, describe
 
 FERNET = (
     "Make one with `python -c 'from cryptography.fernet import Fernet; "

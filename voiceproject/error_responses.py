@@ -20,8 +20,8 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 from rest_framework_simplejwt.exceptions import TokenError
 
+from voiceproject.database_errors import describe
 from voiceproject.errors import ERRORS, ServiceError
-from voices.store import describe
 
 logger = logging.getLogger(__name__)
 

@@ -64,21 +64,7 @@ class ServiceError(Exception):
         super().__init__(self.message)
 
 
-class Busy(ServiceError):
-    """Report that this process can take no more syncs without starving other requests."""
-
-    code = "busy"
-    wait = 5.0  # seconds, for Retry-After
-
-
 class SaveFailed(ServiceError):
-    """Report that the database refused or lost a write, or could not be reached at all.
-
-    `advice` is a sentence in place of "Try again later."
-    """
+    """Report that the database refused or lost a write, or could not be reached at all."""
 
     code = "save_failed"
-
-    def __init__(self, message: str | None = None, *, advice: str | None = None) -> None:
-        sentence = ERRORS[self.code].message
-        super().__init__(sentence.replace("Try again later.", advice) if advice else message)

@@ -34,9 +34,9 @@ def _alone(method: Callable[..., Any]) -> Callable[..., Any]:
 class Channel(filesystem.Channel):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        folders = Path(self.data_folder_in), Path(self.control_folder)
-        for folder in (*[each.parent for each in folders], *folders):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (Path(self.data_folder_in), self.control_folder):
+            folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
 
     get_table = _alone(filesystem.Channel.get_table)
     _delete = _alone(filesystem.Channel._delete)

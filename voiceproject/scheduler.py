@@ -10,7 +10,7 @@ from typing import Any
 import django.db
 from django_celery_beat import schedulers
 
-from voices.store import describe
+from voiceproject.database_errors import describe
 
 logger = logging.getLogger(__name__)
 

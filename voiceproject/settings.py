@@ -103,7 +103,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 _database = DATABASES["default"]
 _database["CONN_MAX_AGE"] = 60  # seconds
 if _database["ENGINE"] == "django.db.backends.sqlite3":
-    os.umask(os.umask(0) | 0o077)  # its files are for their owner
+    os.umask(0o077)  # its files are for their owner
     if _database["NAME"] and not _database["NAME"].startswith((":", "file:")):
         _database["NAME"] = BASE_DIR / _database["NAME"]
     _database["OPTIONS"] = {
@@ -131,7 +131,8 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}Validator"}
     for name in ("UserAttributeSimilarity", "MinimumLength", "CommonPassword", "NumericPassword")
 ]
-LOGIN_URL, LOGIN_REDIRECT_URL = "admin:login", "admin:index"
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 AXES_COOLOFF_TIME = LOGIN_LOCK_MINUTES / 60
 AXES_HANDLER = "agencies.lockout.Handler"
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
@@ -139,7 +140,6 @@ AXES_LOCKOUT_CALLABLE = "voiceproject.error_responses.locked_out"
 AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_DISABLE_ACCESS_LOG = True
-AXES_IPWARE_PROXY_COUNT = TRUSTED_PROXIES or None
 AXES_USERNAME_CALLABLE = "agencies.throttling.login_name"
 AXES_CLIENT_IP_CALLABLE = "agencies.throttling.client_ip"
 AXES_VERBOSE = False

@@ -24,9 +24,10 @@ from django.utils import timezone
 from agencies.credentials import NoApiKey
 from agencies.fields import CredentialsUnavailable
 from agencies.models import Agency
+from voiceproject.database_errors import state
 from voiceproject.errors import SaveFailed, ServiceError
 from voices.models import SyncRun
-from voices.store import renew_connection, state
+from voices.store import renew_connection
 from voices.ultravox import KeyRejected, UltravoxError
 
 logger = logging.getLogger(__name__)

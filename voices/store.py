@@ -9,7 +9,6 @@ size is noticeably faster: docs/performance.md.
 
 import logging
 import random
-import re
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -17,9 +16,10 @@ from functools import cache
 from typing import Any
 
 import django.db
-from django.db import OperationalError, connection, transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
+from voiceproject.database_errors import describe, state
 from voiceproject.errors import SaveFailed
 from voices.models import JSONText, SyncRun, Voice
 from voices.records import COLUMNS, Row
@@ -75,35 +75,6 @@ def renew_connection() -> None:
     """Drop a connection that broke, as during the wait for Ultravox: Django then opens another."""
     if not connection.in_atomic_block and not connection.is_usable():
         connection.close()
-
-
-def describe(error: django.db.Error) -> str:
-    """Name a database error, and what to do about it, without its details, which quote rows."""
-    return " ".join(filter(None, (type(error).__name__, state(error), advice(error))))
-
-
-def advice(error: django.db.Error) -> str | None:
-    """Say what is wrong with the database itself, if that is the matter, without quoting it."""
-    text, code = str(error), state(error)
-    if code in ("42P01", "42703", "3F000") or re.match("no such (table|column)", text):
-        return "The database is not migrated: run `manage.py migrate`."
-    if re.search('database "[^"]*" does not exist', text):
-        return "The database that DATABASE_URL names does not exist: create it."
-    if re.search('authentication failed|no password supplied|role "[^"]*" does not exist', text):
-        return "The database refuses the login of DATABASE_URL: correct it."
-    if code in ("42501", "SQLITE_READONLY"):
-        return "The database may not be written to by the user of DATABASE_URL: let it."
-    if code == "SQLITE_NOTADB":
-        return "The file that DATABASE_URL names is no database: correct it."
-    if code == "SQLITE_CANTOPEN" or (isinstance(error, OperationalError) and not code):
-        return "The database cannot be reached: check DATABASE_URL, and whether it runs."
-    return None
-
-
-def state(error: django.db.Error) -> str:
-    """Return PostgreSQL's five characters or SQLite's name for what went wrong."""
-    cause = error.__cause__
-    return getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None) or ""
 
 
 def _limit_waiting(deadline: float) -> None:

@@ -24,7 +24,8 @@ from agencies.credentials import (
     has_key,
 )
 from agencies.models import Agency, User
-from voiceproject.errors import Busy, SaveFailed, ServiceError
+from voiceproject.database_errors import describe, save_failed
+from voiceproject.errors import ServiceError
 from voices import runs, store
 from voices.models import SyncRun
 from voices.records import Row, UnusableRecord, to_row
@@ -32,9 +33,7 @@ from voices.ultravox import UltravoxClient
 
 logger = logging.getLogger(__name__)
 
-AT_A_TIME = (
-    24  # syncs that a process holds, its own and joined ones; gunicorn.conf.py has more threads
-)
+AT_A_TIME = 24  # syncs of a process, joined ones too; fewer than gunicorn.conf.py's threads
 TRIES = 3  # of a task whose worker dies each time
 SKIPS_LOGGED = 20  # records per run; the rest are only counted
 BACKGROUND = {SyncRun.Trigger.COMMAND, SyncRun.Trigger.SCHEDULE}
@@ -42,6 +41,11 @@ BACKGROUND = {SyncRun.Trigger.COMMAND, SyncRun.Trigger.SCHEDULE}
 Progress = Callable[[SyncRun, int, int | None], object]
 
 _places = threading.BoundedSemaphore(AT_A_TIME)
+
+
+class Busy(ServiceError):
+    code = "busy"
+    wait = 5.0  # seconds, for Retry-After
 
 
 class WorkerLost(ServiceError):
@@ -69,15 +73,15 @@ def sync_voices(
         started_by = {"trigger": trigger, "user": user, "task_id": task_id}
         return _sync(agency=agency, started_by=started_by, progress=progress)
     except django.db.Error as error:
-        logger.warning("The database failed: %s", store.describe(error))
-        raise SaveFailed(advice=store.advice(error)) from None
+        logger.warning("The database failed: %s", describe(error))
+        raise save_failed(error) from None
     finally:
         _places.release()
 
 
 def _sync(*, agency: Agency | None, started_by: dict[str, Any], progress: Progress) -> SyncRun:
-    is_waited_for = started_by["trigger"] not in BACKGROUND
-    budget = settings.ULTRAVOX_DEADLINE if is_waited_for else settings.BACKGROUND_DEADLINE
+    in_background = started_by["trigger"] in BACKGROUND
+    budget = settings.BACKGROUND_DEADLINE if in_background else settings.ULTRAVOX_DEADLINE
     deadline = time.monotonic() + budget
     if runs.died(started_by["task_id"]) >= TRIES:
         with runs.open_or_join(None, started_by, deadline=deadline):

@@ -13,6 +13,7 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from django.db import IntegrityError, transaction
 from django.test import Client
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
@@ -69,6 +70,17 @@ def test_sign_in_and_refresh(client: Client, user: User) -> None:
         assert response["Cache-Control"] == "no-store"
         assert who(response.json()["access"]) == user
     assert set(client.post(TOKEN, body).json()) == {"access", "refresh"}  # a form's body
+
+
+def test_one_normal_form_decides_whose_an_address_is(client: Client, db: None) -> None:
+    """PostgreSQL's UPPER would take a dotless i for an i."""
+    User.objects.create_user("u\u017fer2@example.com", PASSWORD)  # a long s, which is an s
+    with pytest.raises(IntegrityError), transaction.atomic():
+        User.objects.create_user("USER2@example.com", PASSWORD)
+    User.objects.create_user("adm\u0131n@example.com", "another password")
+    User.objects.create_user("admin@example.com", PASSWORD)
+    for email in ("admin@example.com", " ADMIN@EXAMPLE.COM", "user2@example.com"):
+        assert post(client, TOKEN, {"email": email, "password": PASSWORD}).status_code == 200
 
 
 def test_the_address_in_any_case_and_the_password_as_it_is(client: Client, user: User) -> None:
@@ -271,12 +283,9 @@ def test_tokens_of_a_user_who_left(client: Client, user: User, claim: Claim, cha
     if change == "new password":  # Supabase's users have none here
         user.set_password("another password")
         user.save()
-    elif change == "deleted":
-        tokens += [signed(claim(), way) for way in WAYS]
-        user.delete()
     else:
         tokens += [signed(claim(), way) for way in WAYS]
-        User.objects.update(is_active=False)
+        user.delete() if change == "deleted" else User.objects.update(is_active=False)
     assert {who(token) for token in tokens} == {INVALID_TOKEN}
     response = post(client, REFRESH, {"refresh": refresh})
     assert_error(response, 401, INVALID_TOKEN, refresh)

@@ -18,7 +18,6 @@ import pytest
 from tests.support.project import ROOT, Project, wait_for
 from tests.support.seeding import add_agency
 from tests.ultravox import Ultravox
-from voiceproject.errors import SaveFailed
 
 SYNCED = "Synced 300 voices from Ultravox\n"
 
@@ -56,18 +55,6 @@ def test_says_how_many_voices_and_nothing_else(shop: Project) -> None:
 
 
 # What goes wrong
-
-
-@pytest.mark.parametrize("options", [(), ("--agency", "00000000-0000-4000-8000-000000000000")])
-def test_a_database_that_is_gone_is_one_line(shop: Project, options: tuple[str, ...]) -> None:
-    away = (
-        "postgres://postgres@127.0.0.1:9/nothing"
-        if shop.database.is_postgresql
-        else f"sqlite:///{shop.folder}/no/such/folder/db.sqlite3"
-    )
-    advice = "The database cannot be reached: check DATABASE_URL, and whether it runs."
-    done = shop.manage("sync_voices", *options, DATABASE_URL=away)
-    assert outcome(done) == (1, "", f"CommandError: {SaveFailed(advice=advice).message}\n")
 
 
 @pytest.mark.parametrize(

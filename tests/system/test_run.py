@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -126,17 +125,16 @@ def test_two_at_once_make_a_virtual_environment_whose_python_is_gone_anew(clone:
     (clone.folder / "requirements.txt").write_text("")
     (venv / "run").touch()
     command = ("make", ".venv/run", f"PYTHON={sys.executable}")
-    start = partial(
-        subprocess.Popen,
-        command,
-        cwd=clone.folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command, cwd=clone.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+
     both = [start()]
     wait_for((venv / "bin/python").exists, 30, "the first one's Python")
     both.append(start())
     outcomes = [(process.communicate(timeout=60)[0], process.returncode) for process in both]
-    assert outcomes == [(b"", 0), (b"", 0)]
+    assert outcomes == [("", 0), ("", 0)]
     subprocess.run([venv / "bin/python", "-m", "pip", "--version"], check=True)
     assert (venv / "run").exists()

@@ -11,6 +11,7 @@ APPLICATIONS = ("agencies", "voices", "voiceproject")
 # Of the modules below the entry points: what each may import of ours.
 MAY_IMPORT = {
     "voiceproject.errors": set(),
+    "voiceproject.database_errors": {"voiceproject.errors"},
     "voiceproject.env": set(),
     "voiceproject.settings": {"voiceproject.env"},
     "agencies.fields": {"voiceproject.errors"},
@@ -22,11 +23,17 @@ MAY_IMPORT = {
     "voices.ultravox": {"voices.ultravox.client", "voices.ultravox.transport"},
     "voices.models": {"agencies.models"},
     "voices.records": set(),
-    "voices.store": {"voiceproject.errors", "voices.models", "voices.records"},
+    "voices.store": {
+        "voiceproject.database_errors",
+        "voiceproject.errors",
+        "voices.models",
+        "voices.records",
+    },
     "voices.runs": {
         "agencies.credentials",
         "agencies.fields",
         "agencies.models",
+        "voiceproject.database_errors",
         "voiceproject.errors",
         "voices.models",
         "voices.store",

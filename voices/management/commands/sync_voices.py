@@ -12,9 +12,9 @@ from django.db import Error as DatabaseError
 from tqdm import tqdm
 
 from agencies.models import Agency
-from voiceproject.errors import SaveFailed, ServiceError
+from voiceproject.database_errors import save_failed
+from voiceproject.errors import ServiceError
 from voices.models import SyncRun
-from voices.store import advice
 from voices.sync import sync_voices
 
 
@@ -61,7 +61,7 @@ def _agency(agency_id: str) -> Agency:
     except (Agency.DoesNotExist, ValidationError) as error:
         raise CommandError(f"There is no agency with the id {agency_id!r}.") from error
     except DatabaseError as error:
-        raise CommandError(SaveFailed(advice=advice(error)).message) from error
+        raise CommandError(save_failed(error).message) from error
 
 
 @contextmanager
