@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 from typing import Any
 
 from celery import Celery, bootsteps
@@ -38,6 +39,14 @@ class BeatWatch(bootsteps.StartStopStep):
 
 def _log_retry(error: Exception, interval: float) -> None:
     logger.warning("The broker cannot be reached (%s); beat tries again in %d s", error, interval)
+
+
+@beat_init.connect
+def _end_by_an_interrupt(**_signal: Any) -> None:
+    """End beat as Ctrl-C ends a program: celery's handler queries the database, perhaps within a query."""
+    if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:  # else embedded
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.default_int_handler)
 
 
 @beat_init.connect

@@ -124,7 +124,7 @@ def test_two_at_once_make_a_virtual_environment_whose_python_is_gone_anew(clone:
     (venv / "bin/python").symlink_to("/usr/bin/python-of-last-year")
     (clone.folder / "requirements.txt").write_text("")
     (venv / "run").touch()
-    command = ("make", ".venv/run", f"PYTHON={sys.executable}")
+    command = ("make", "--no-print-directory", ".venv/run", f"PYTHON={sys.executable}")
 
     def start() -> subprocess.Popen[str]:
         return subprocess.Popen(

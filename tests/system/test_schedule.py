@@ -1,8 +1,10 @@
 """The schedule, and the embedded broker that needs no server."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.embedded_broker import bind, connect, put
+from tests.support.environment import ENVIRONMENT
 from tests.support.project import Project, own_project, wait_for
 from tests.support.seeding import add_agency
 from tests.ultravox import API_KEY, Ultravox
@@ -18,6 +21,7 @@ from tests.ultravox import API_KEY, Ultravox
 TASK, INTERVAL = "django_celery_beat_periodictask", "django_celery_beat_intervalschedule"
 EVERY_SIX_HOURS = [("voices.sync_voices", True, 6, "hours")]
 WORKER = ("-m", "celery", "-A", "voiceproject", "worker", "--concurrency", "2")
+IS_POSTGRESQL = ENVIRONMENT["DATABASE_URL"].startswith("postgres")
 
 
 @pytest.fixture
@@ -36,10 +40,11 @@ def tasks(project: Project) -> list[tuple[Any, ...]]:
     return [(task, bool(enabled), every, period) for task, enabled, every, period in rows]
 
 
-def start_beat(project: Project, log: str = "beat") -> None:
+def start_beat(project: Project, log: str = "beat") -> subprocess.Popen[str]:
     beat = ("-m", "celery", "-A", "voiceproject", "beat", "--loglevel", "DEBUG")
-    project.start(*beat, log=log)
+    process = project.start(*beat, log=log)
     wait_for(lambda: "beat: Waking up" in project.log(log), 30, "beat")
+    return process
 
 
 def runs(project: Project) -> list[tuple[Any, ...]]:
@@ -207,6 +212,21 @@ def test_beat_goes_on_by_its_last_schedule_while_the_database_is_away(scheduled:
     # Read again, without the task:
     wait_for(lambda: "Current schedule:\n\n" in scheduled.log("beat"), 30)
     assert beat.poll() is None
+
+
+@pytest.mark.skipif(not IS_POSTGRESQL, reason="run with DATABASE_URL=postgres://...")
+def test_beat_ends_while_it_waits_for_the_database(scheduled: Project) -> None:
+    scheduled.database.rows(f"UPDATE {INTERVAL} SET every = 1, period = 'seconds'")
+    beat = start_beat(scheduled)
+    # When it sent the first, it saved at once.
+    wait_for(lambda: scheduled.log("beat").count("Sending due task") > 1, 30, "what it will save")
+    with contextlib.closing(scheduled.database.connect()) as connection:
+        connection.autocommit = False
+        connection.execute(f"LOCK TABLE {TASK}s IN ACCESS EXCLUSIVE MODE")
+        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{}s'::regclass"
+        wait_for(lambda: scheduled.database.value(waits.format(TASK)), 30, "beat's query")
+        beat.send_signal(signal.SIGTERM)
+        assert beat.wait(20) == 0
 
 
 def test_beat_does_not_wait_for_a_clock_that_was_set_back(scheduled: Project) -> None:
