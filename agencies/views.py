@@ -30,14 +30,14 @@ TOKEN_ERRORS = errors(
 class CredentialsSerializer(TokenObtainPairSerializer):
     """An e-mail address and a password, which keeps its leading and trailing spaces."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["password"].trim_whitespace = False  # type: ignore[attr-defined]
+
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
         tokens = super().validate(attrs)
         user_logged_in.send(type(self.user), request=self.context["request"], user=self.user)
         return tokens
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["password"].trim_whitespace = False  # type: ignore[attr-defined]
 
 
 class RefreshSerializer(TokenRefreshSerializer):

@@ -15,15 +15,18 @@ import requests
 from rest_framework_simplejwt.tokens import AccessToken
 
 from agencies.models import User
-from tests.support.environment import ENVIRONMENT, SERVICE_KEY
+from tests.support.environment import SERVICE_KEY
 from tests.support.project import (
     END_OTHER_SESSIONS,
     FAIL,
+    IS_POSTGRESQL,
     ROOT,
     SLOW,
     STEPS,
     Project,
     free_port,
+    on_postgresql,
+    on_sqlite,
     own_project,
     wait_for,
 )
@@ -33,11 +36,7 @@ from tests.ultravox import Ultravox
 
 ROWS = "SELECT id, name, last_synced_at FROM ultravox_voices ORDER BY id"
 RUNS = "SELECT status, error_code FROM voice_sync_runs ORDER BY id"
-IS_POSTGRESQL = ENVIRONMENT["DATABASE_URL"].startswith("postgres")
 SAVE_FAILED = "CommandError: The database could not save the voices; nothing was changed."
-
-on_postgresql = pytest.mark.skipif(not IS_POSTGRESQL, reason="run with DATABASE_URL=postgres://...")
-on_sqlite = pytest.mark.skipif(IS_POSTGRESQL, reason="run without DATABASE_URL, on SQLite")
 
 
 def assert_failed(done: subprocess.CompletedProcess[str]) -> None:

@@ -16,10 +16,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import psycopg
+import pytest
 
 from tests.support.environment import ENVIRONMENT
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+IS_POSTGRESQL = ENVIRONMENT["DATABASE_URL"].startswith("postgres")
+on_postgresql = pytest.mark.skipif(not IS_POSTGRESQL, reason="run with DATABASE_URL=postgres://...")
+on_sqlite = pytest.mark.skipif(IS_POSTGRESQL, reason="run without DATABASE_URL, on SQLite")
 
 
 def free_port() -> int:
@@ -89,14 +93,13 @@ class Database:
 
     @classmethod
     def create(cls, folder: Path, template: "Database | None" = None) -> "Database":
-        base = ENVIRONMENT["DATABASE_URL"]
-        if not base.startswith("postgres"):
+        if not IS_POSTGRESQL:
             file = folder / "db.sqlite3"
             if template:
                 shutil.copyfile(template.path, file)
             return cls(f"sqlite:///{file}")
         name = f"voices_{uuid.uuid4().hex[:12]}"
-        server, _, _ = base.rpartition("/")
+        server, _, _ = ENVIRONMENT["DATABASE_URL"].rpartition("/")
         origin = template.url.rpartition("/")[2] if template else "template1"
         cls(f"{server}/postgres").rows(f"CREATE DATABASE {name} TEMPLATE {origin}")
         cls.created.append(name)

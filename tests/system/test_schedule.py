@@ -13,15 +13,13 @@ from typing import Any
 import pytest
 
 from tests.support.embedded_broker import bind, connect, put
-from tests.support.environment import ENVIRONMENT
-from tests.support.project import Project, own_project, wait_for
+from tests.support.project import Project, on_postgresql, own_project, wait_for
 from tests.support.seeding import add_agency
 from tests.ultravox import API_KEY, Ultravox
 
 TASK, INTERVAL = "django_celery_beat_periodictask", "django_celery_beat_intervalschedule"
 EVERY_SIX_HOURS = [("voices.sync_voices", True, 6, "hours")]
 WORKER = ("-m", "celery", "-A", "voiceproject", "worker", "--concurrency", "2")
-IS_POSTGRESQL = ENVIRONMENT["DATABASE_URL"].startswith("postgres")
 
 
 @pytest.fixture
@@ -219,7 +217,7 @@ def test_beat_goes_on_by_its_last_schedule_while_the_database_is_away(scheduled:
     assert beat.poll() is None
 
 
-@pytest.mark.skipif(not IS_POSTGRESQL, reason="run with DATABASE_URL=postgres://...")
+@on_postgresql
 def test_beat_ends_while_it_waits_for_the_database(scheduled: Project) -> None:
     scheduled.database.rows(f"UPDATE {INTERVAL} SET every = 1, period = 'seconds'")
     beat = start_beat(scheduled)
