@@ -5,6 +5,7 @@ database end beat.
 """
 
 import logging
+from datetime import UTC, datetime
 from typing import Any
 
 import django.db
@@ -25,8 +26,16 @@ class Entry(schedulers.ModelEntry):
             model.save(update_fields=["last_run_at"])
 
 
+class Changes:
+    @staticmethod
+    def last_change() -> datetime:
+        """Return when the schedule changed: if never, long ago, lest the first change pass for none."""
+        return schedulers.PeriodicTasks.last_change() or datetime.min.replace(tzinfo=UTC)
+
+
 class DatabaseScheduler(schedulers.DatabaseScheduler):
     Entry = Entry
+    Changes = Changes
 
     def all_as_schedule(self) -> dict[str, Any]:
         """Read the schedule; while the database is away, the last one goes on."""

@@ -160,6 +160,15 @@ def test_two_beats_do_no_harm(scheduled: Project, ultravox: Ultravox) -> None:
     assert "Traceback" not in "".join(scheduled.log(log) for log in ("one", "two", "worker"))
 
 
+def test_beat_notices_the_first_change(scheduled: Project) -> None:
+    start_beat(scheduled)
+    change = (
+        "from django_celery_beat.models import IntervalSchedule as I; I(1, 1, 'seconds').save()"
+    )
+    assert scheduled.manage("shell", "--command", change).returncode == 0
+    wait_for(lambda: "Sending due task" in scheduled.log("beat"), 30)
+
+
 # What beat outlasts
 
 
