@@ -7,6 +7,8 @@ from django.db import models
 
 from agencies.models import Agency
 
+PUBLIC = "public"  # the ownership of voices that everybody may see
+
 
 class JSONText(str):
     """JSON that is written already."""
@@ -19,6 +21,14 @@ class DefinitionField(models.JSONField):
         if isinstance(value, JSONText):
             return str(value)
         return super().get_db_prep_save(value, connection)
+
+
+class FoldedField(models.TextField):
+    """Text that is ordered by code point, as SQLite does, whatever the database's locale."""
+
+    def db_parameters(self, connection: Any) -> Any:
+        collation = "C" if connection.vendor == "postgresql" else None
+        return super().db_parameters(connection) | {"collation": collation}
 
 
 class Voice(models.Model):
@@ -35,13 +45,43 @@ class Voice(models.Model):
     preview_url = models.TextField("preview URL", null=True, blank=True)
     definition = DefinitionField(null=True, blank=True)
     last_synced_at = models.DateTimeField()
+    # By voices/folding.py; null in rows that others insert, until somebody reads them.
+    sort_name = FoldedField(null=True, editable=False)
+    search_text = FoldedField(null=True, editable=False)
 
     class Meta:
         db_table = "ultravox_voices"
         ordering = ("name", "id")
+        indexes: ClassVar = [
+            models.Index(fields=["sort_name"], name="voices_by_name"),
+            models.Index(
+                fields=["id"], condition=models.Q(search_text=None), name="voices_without_search_text"
+            ),
+        ]  # fmt: skip
 
     def __str__(self) -> str:
         return self.name or self.id
+
+
+class AgencyVoice(models.Model):
+    """That an agency's key saw a voice which is not public, and when its last sync did.
+
+    Without constraints: neither a sync nor whoever deletes an agency or a voice fails because of the other.
+    """
+
+    pk = models.CompositePrimaryKey("agency_id", "voice_id")
+    agency = models.ForeignKey(
+        Agency, on_delete=models.CASCADE, db_constraint=False, db_index=False
+    )
+    voice = models.ForeignKey(Voice, on_delete=models.CASCADE, db_constraint=False, db_index=False)
+    last_seen_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "agency_voices"
+        indexes: ClassVar = [models.Index(fields=["voice"], name="agencies_of_a_voice")]
+
+    def __str__(self) -> str:
+        return f"{self.voice_id}, seen by {self.agency_id}"
 
 
 class SyncRun(models.Model):
@@ -70,6 +110,8 @@ class SyncRun(models.Model):
     heartbeat_at = models.DateTimeField(help_text="When its process last showed that it lives.")
     finished_at = models.DateTimeField(null=True)
     pages = models.PositiveIntegerField(default=0)
+    voices = models.PositiveIntegerField(default=0, db_default=0, help_text="So far.")
+    total = models.PositiveIntegerField(null=True, help_text="As Ultravox gave it.")
     synced = models.PositiveIntegerField(default=0)
     skipped = models.PositiveIntegerField(default=0)
     error_code = models.TextField(blank=True, default="")
@@ -82,7 +124,17 @@ class SyncRun(models.Model):
     class Meta:
         db_table = "voice_sync_runs"
         ordering = ("-started_at", "-id")
-        indexes: ClassVar = [models.Index(fields=["-started_at", "-id"], name="newest_runs_first")]
+        indexes: ClassVar = [
+            models.Index(fields=["-started_at", "-id"], name="newest_runs_first"),
+            models.Index(
+                fields=["-finished_at"], condition=models.Q(status="succeeded"),
+                name="newest_successes_first",
+            ),
+            models.Index(
+                fields=["agency", "-finished_at"], condition=models.Q(status="succeeded"),
+                name="newest_success_of_agency",
+            ),
+        ]  # fmt: skip
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["agency"], condition=models.Q(status="running"),

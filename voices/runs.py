@@ -36,6 +36,7 @@ LEASE = 10.0  # seconds without a heartbeat after which a run is dead
 HEARTBEAT = 2.0  # seconds between heartbeats
 POLL = (0.05, 0.5)  # seconds between checks of a run that is waited for: at first, at most
 INTERRUPTED = "interrupted"
+DIED = "Its process ended before the sync did; nothing was changed."
 
 RUNNING, FAILED, ABANDONED = SyncRun.Status.RUNNING, SyncRun.Status.FAILED, SyncRun.Status.ABANDONED
 OPEN_RUNS = SyncRun.objects.filter(status=RUNNING)
@@ -78,13 +79,17 @@ def heart(run: SyncRun) -> Callable[[], None]:
         if time.monotonic() < next_beat:
             return
         try:
-            run.while_open().update(heartbeat_at=Now(), pages=run.pages)
+            run.while_open().update(heartbeat_at=Now(), **_progress(run))
         except django.db.Error as error:  # it may be back for the write
             logger.warning("No heartbeat of run %s: %s", run.pk, type(error).__name__)
             connection.close()
         next_beat = time.monotonic() + HEARTBEAT
 
     return beat
+
+
+def _progress(run: SyncRun) -> dict[str, Any]:
+    return {"pages": run.pages, "voices": run.voices, "total": run.total}
 
 
 def died(task_id: str | None) -> int:
@@ -169,9 +174,8 @@ def _abandon_dead() -> None:
             locked = OPEN_RUNS.filter(is_dead()).select_for_update(skip_locked=True)
             dead = list(locked.values_list("pk", flat=True))
             OPEN_RUNS.filter(pk__in=dead).update(
-                status=ABANDONED, finished_at=Now(), error_code="abandoned",
-                error_message="Its process ended before the sync did; nothing was changed.",
-            )  # fmt: skip
+                status=ABANDONED, finished_at=Now(), error_code=ABANDONED, error_message=DIED
+            )
     except OperationalError as error:
         if not state(error).startswith("SQLITE_BUSY"):
             raise
@@ -211,8 +215,8 @@ def _fail(run: SyncRun, error: BaseException) -> None:
     renew_connection()
     try:
         run.while_open().update(
-            status=FAILED, finished_at=Now(), pages=run.pages, error_code=code,
-            error_message=message, key_refused=isinstance(error, KEY_ERRORS),
+            status=FAILED, finished_at=Now(), error_code=code, error_message=message,
+            key_refused=isinstance(error, KEY_ERRORS), **_progress(run),
         )  # fmt: skip
     except django.db.Error as database_error:
         logger.warning("Run %s stays open: %s", run.pk, type(database_error).__name__)

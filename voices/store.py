@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 import django.db
@@ -21,13 +22,27 @@ from django.utils import timezone
 
 from voiceproject.database_errors import describe, state
 from voiceproject.errors import SaveFailed
-from voices.models import JSONText, SyncRun, Voice
+from voices.folding import folded
+from voices.models import PUBLIC, AgencyVoice, JSONText, SyncRun, Voice
 from voices.records import COLUMNS, Row
 
 logger = logging.getLogger(__name__)
 
 COPY_ABOVE = 3000  # voices
 BATCH = 500  # model instances in memory at a time
+SEARCHED = ("id", "name", "description", "language_label", "primary_language", "provider")
+WRITTEN = (*COLUMNS, "sort_name", "search_text", "last_synced_at")
+CLOSED = (
+    "status",
+    "finished_at",
+    "pages",
+    "voices",
+    "total",
+    "synced",
+    "skipped",
+)  # columns of a run
+_OWNERSHIP = list(COLUMNS).index("ownership")
+_searched_of = itemgetter(*map(list(COLUMNS).index, SEARCHED))
 # PostgreSQL: serialization_failure, deadlock_detected. Source: its manual, appendix A.
 TRANSIENT = ("40001", "40P01", "SQLITE_BUSY", "SQLITE_LOCKED")
 # Source: PostgreSQL's manual, chapter 20.
@@ -59,8 +74,9 @@ def save(run: SyncRun, rows: Sequence[Row], *, deadline: float) -> None:
                     _copy(rows, run.started_at)
                 else:
                     _bulk_create(rows, run.started_at)
+                _remember_who_saw(rows, run)
                 run.status, run.finished_at = SyncRun.Status.SUCCEEDED, timezone.now()
-                run.save(update_fields=["status", "finished_at", "pages", "synced", "skipped"])
+                run.save(update_fields=CLOSED)
             return
         except django.db.Error as error:
             if _was_saved(run):
@@ -69,6 +85,21 @@ def save(run: SyncRun, rows: Sequence[Row], *, deadline: float) -> None:
                 raise
             logger.warning("Writing again after: %s", describe(error))
             time.sleep(random.uniform(0.05, 0.25))  # noqa: S311
+
+
+def add_search_texts() -> None:
+    """Give rows that others inserted their search text, but for those that somebody writes right now."""
+    without = Voice.objects.filter(search_text=None)
+    while without.exists():
+        with transaction.atomic():
+            locked = without.select_for_update(skip_locked=True).only(*SEARCHED).order_by("pk")
+            voices = list(locked[:BATCH])
+            for voice in voices:
+                texts = folded(*(getattr(voice, name) for name in SEARCHED))
+                voice.sort_name, voice.search_text = texts
+            Voice.objects.bulk_update(voices, ["sort_name", "search_text"])
+        if not voices:
+            return
 
 
 def renew_connection() -> None:
@@ -131,19 +162,20 @@ def _bulk_create(rows: Sequence[Row], synced_at: datetime) -> None:
             _instances(rows[start : start + BATCH], synced_at),
             update_conflicts=True,
             unique_fields=["id"],
-            update_fields=[*list(COLUMNS)[1:], "last_synced_at"],
+            update_fields=WRITTEN[1:],
         )
 
 
 def _instances(rows: Sequence[Row], synced_at: datetime) -> Iterator[Voice]:
     for row in rows:
-        fields: tuple[Any, ...] = (*row[:-1], row[-1] and JSONText(row[-1]), synced_at)
+        definition = row[-1] and JSONText(row[-1])
+        fields: tuple[Any, ...] = (*row[:-1], definition, synced_at, *folded(*_searched_of(row)))
         yield Voice(*fields)  # type: ignore[misc]  # by position, which takes half the time
 
 
 def _copy(rows: Sequence[Row], synced_at: datetime) -> None:
-    columns = ", ".join(COLUMNS)
-    changes = ", ".join(f"{name} = EXCLUDED.{name}" for name in [*COLUMNS, "last_synced_at"][1:])
+    columns = ", ".join(WRITTEN[:-1])
+    changes = ", ".join(f"{name} = EXCLUDED.{name}" for name in WRITTEN[1:])
     with connection.cursor() as cursor:
         cursor.execute(
             f"CREATE TEMPORARY TABLE incoming AS SELECT {columns} FROM ultravox_voices WITH NO DATA"
@@ -153,10 +185,23 @@ def _copy(rows: Sequence[Row], synced_at: datetime) -> None:
             cursor.copy(f"COPY incoming ({columns}) FROM STDIN") as copy,
         ):
             for row in rows:
-                copy.write_row(row)
+                copy.write_row((*row, *folded(*_searched_of(row))))
         cursor.execute(
             f"INSERT INTO ultravox_voices ({columns}, last_synced_at)"
             f" SELECT {columns}, %s FROM incoming ON CONFLICT (id) DO UPDATE SET {changes}",
             [synced_at],
         )
         cursor.execute("DROP TABLE incoming")
+
+
+def _remember_who_saw(rows: Sequence[Any], run: Any) -> None:
+    """Record which voices that are not public the run's agency sees; lately, if it still exists."""
+    seen = [row[0] for row in rows if row[_OWNERSHIP] != PUBLIC]
+    AgencyVoice.objects.bulk_create(
+        (
+            AgencyVoice(agency_id=run.agency_id, voice_id=voice_id, last_seen_at=run.started_at)
+            for voice_id in seen
+        ),
+        batch_size=BATCH, update_conflicts=True,
+        unique_fields=["agency", "voice"], update_fields=["last_seen_at"],
+    )  # fmt: skip

@@ -38,7 +38,7 @@ TRIES = 3  # of a task whose worker dies each time
 SKIPS_LOGGED = 20  # records per run; the rest are only counted
 BACKGROUND = {SyncRun.Trigger.COMMAND, SyncRun.Trigger.SCHEDULE}
 
-Progress = Callable[[SyncRun, int, int | None], object]
+Progress = Callable[[SyncRun], object]
 
 _places = threading.BoundedSemaphore(AT_A_TIME)
 
@@ -58,14 +58,14 @@ def sync_voices(
     agency: Agency | None = None,
     user: User | None = None,
     task_id: str | None = None,
-    progress: Progress = lambda run, voices, total: None,
+    progress: Progress = lambda run: None,
 ) -> SyncRun:
     """Mirror Ultravox's voices into the table, and return the run that did it.
 
     Uses the agency's key, or that of any agency that has one. If a sync with that key is under way,
     waits for it and returns its run. `task_id` is Celery's. After each page, calls `progress` with the
-    run, the number of voices so far and Ultravox's total. If it raises NoApiKey, CredentialsUnavailable,
-    UltravoxError, SaveFailed or Busy, nothing was written.
+    run. If it raises NoApiKey, CredentialsUnavailable, UltravoxError, SaveFailed or Busy, nothing was
+    written.
     """
     if not _places.acquire(blocking=False):
         raise Busy()
@@ -122,7 +122,8 @@ def _fetch_and_store(run: SyncRun, agency: Agency, *, deadline: float, progress:
                         )
                 else:
                     rows[row[0]] = row
-            progress(run, len(rows), page.total)
+            run.voices, run.total = len(rows), page.total
+            progress(run)
     store.save(run, sorted(rows.values(), key=itemgetter(0)), deadline=deadline)
     logger.info(
         "Synced %s voices (%s skipped) from %s pages with the key of agency %s, run %s",

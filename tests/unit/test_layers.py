@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "voices.store": {
         "voiceproject.database_errors",
         "voiceproject.errors",
+        "voices.folding",
         "voices.models",
         "voices.records",
     },
@@ -40,6 +41,7 @@ MAY_IMPORT = {
         "voices.ultravox",
     },
     "voices.masking": set(),
+    "voices.folding": set(),
 }
 ENTRY_POINTS = {"views", "tasks", "admin", "sync_voices", "urls", "wsgi"}
 

@@ -12,7 +12,7 @@ from voices.records import COLUMNS, MAX_DEPTH, MAX_ID_BYTES, UnusableRecord, to_
 def test_columns_are_those_of_the_table() -> None:
     """The writer fills the model by position."""
     fields = [field.attname for field in Voice._meta.concrete_fields]
-    assert fields == [*COLUMNS, "last_synced_at"]
+    assert fields == [*COLUMNS, "last_synced_at", "sort_name", "search_text"]
 
 
 def test_fields_become_columns() -> None:

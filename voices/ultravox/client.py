@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 PAGE_SIZE = 100  # voices
 MAX_PAGES = 10_000  # of one listing
 MAX_PAGE_BYTES, MAX_BYTES = 32 << 20, 512 << 20  # of one page, and of one listing, decompressed
+MAX_TOTAL = 1 << 31  # what is not below it, is no number of voices
 QUERY = urlencode({"pageSize": PAGE_SIZE, "limit": PAGE_SIZE})
 HEADERS = {
     "Accept": "application/json", "Accept-Encoding": "gzip, deflate", "User-Agent": "voices-sync",
@@ -168,7 +169,7 @@ class UltravoxClient:
         return Page(
             content["results"],
             self._transport.resolve(url, next_url) if next_url else None,
-            total if isinstance(total, int) else None,
+            total if isinstance(total, int) and total in range(MAX_TOTAL) else None,
             len(response.body),
         )
 

@@ -32,12 +32,12 @@ class Command(BaseCommand):
             bar_format="Voices: {n_fmt}/{total_fmt} |{bar}| {elapsed}{postfix}",
         )  # fmt: skip
 
-        def show(run: SyncRun, voices: int, total: int | None) -> None:
-            bar.total, bar.n = total or bar.total, voices
+        def show(run: SyncRun) -> None:
+            bar.total, bar.n = run.total or bar.total, run.voices
             bar.set_postfix_str(f"page {run.pages}")  # and redraw, for each page
             if verbosity >= 2:
-                of = "" if total is None else f" of {total}"
-                self.stdout.write(f"Page {run.pages}: {voices} voices{of} so far")
+                of = "" if run.total is None else f" of {run.total}"
+                self.stdout.write(f"Page {run.pages}: {run.voices} voices{of} so far")
 
         try:
             with bar, _as_a_command(verbosity):
