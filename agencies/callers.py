@@ -1,11 +1,11 @@
-"""Who calls: a user with a token, or a service with a key."""
+"""Who calls: a user with a token or a session, or a service with a key."""
 
 import hmac
 from dataclasses import dataclass
 
 from django.conf import settings
-from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import NotAuthenticated, Throttled
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.exceptions import NotAuthenticated, PermissionDenied, Throttled
 from rest_framework.request import Request
 
 from agencies.models import User
@@ -16,6 +16,10 @@ from voiceproject.errors import ServiceError
 
 class InvalidApiKey(ServiceError):
     code = "invalid_api_key"
+
+
+class CsrfFailed(ServiceError):
+    code = "csrf_failed"
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,9 @@ class Service:
 class CallerAuthentication(BaseAuthentication):
     """Authenticate a user or a service.
 
-    A bearer token alone decides: supabase-js sends `apikey` along with every user's token. Raises
-    NotAuthenticated, InvalidApiKey or InvalidToken, and Throttled after too many from one address.
+    The first that is sent decides: a bearer token, since supabase-js sends `apikey` along with every user's;
+    an `apikey`; a session's cookie. Raises NotAuthenticated, InvalidApiKey, InvalidToken or CsrfFailed, and
+    Throttled after too many from one address.
     """
 
     def authenticate(self, request: Request) -> tuple[User | Service, None]:
@@ -51,7 +56,19 @@ def _caller(request: Request) -> User | Service:
         return user_of_token(token)
     if token or _is_service_key(api_key):
         return Service()
-    raise InvalidApiKey() if api_key else NotAuthenticated()
+    if api_key:
+        raise InvalidApiKey()
+    if user := _session_user(request):
+        return user
+    raise NotAuthenticated()
+
+
+def _session_user(request: Request) -> User | None:
+    try:
+        found = SessionAuthentication().authenticate(request)
+    except PermissionDenied:
+        raise CsrfFailed() from None
+    return found[0] if found else None
 
 
 def _is_service_key(text: str) -> bool:

@@ -27,6 +27,19 @@ class AgencyUserOrService(BasePermission):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         caller = request.user
-        if isinstance(caller, User) and caller.agency is None:
+        if isinstance(caller, User) and caller.agency_id is None:
             raise NotAgencyUser()
         return isinstance(caller, User | Service)
+
+
+class Reader(AgencyUserOrService):
+    """Let in staff with the view's `view_permission`, too, who may belong to no agency."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return sees_all(request.user, view.view_permission) or super().has_permission(request, view)
+
+
+def sees_all(caller: Any, permission: str) -> bool:
+    """Return whether all agencies' rows are for the caller: a service, or staff with the permission."""
+    is_staff = isinstance(caller, User) and caller.is_staff
+    return isinstance(caller, Service) or (is_staff and caller.has_perm(permission))

@@ -53,7 +53,7 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> Response:
     code, message = _code_and_message(error)
     if code == UNEXPECTED:
         logger.error("Unexpected error of %s", context["request"].path, exc_info=error)
-    headers = {}
+    headers = dict(getattr(error, "headers", {}))
     if ERRORS[code].status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if wait := getattr(error, "wait", None):

@@ -27,6 +27,11 @@ ERRORS = {
         "Ultravox could not be reached; nothing was changed. Try again later."),
     "worker_lost": Answer(500, "The sync was given up: its worker died in each of three tries."),
     "busy": Answer(503, "Too many syncs are under way here; try again in a few seconds."),
+    # Of a preview
+    "no_preview": Answer(404, "This voice has no preview."),
+    "preview_unavailable": Answer(502,
+        "Ultravox could not be reached, or took too long for this preview; try again in a minute."),
+    "range_not_satisfiable": Answer(416, "The audio is shorter than the range that was asked for."),
     # Of who calls
     "not_authenticated": Answer(401,
         "Send a user's token as `Authorization: Bearer ...`, or a service key as `apikey`."),

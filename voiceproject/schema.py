@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import OpenApiResponse, extend_schema_field
 from rest_framework import serializers
@@ -35,10 +36,14 @@ def errors(*codes: str) -> dict[int, OpenApiResponse]:
 
 class CallerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     target_class = "agencies.callers.CallerAuthentication"
-    name = ["userToken", "serviceKey"]
+    name = ["userToken", "serviceKey", "session"]
 
     def get_security_definition(self, auto_schema: Any) -> list[dict[str, str]]:
         return [
             {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
             {"type": "apiKey", "in": "header", "name": "apikey"},
+            {"type": "apiKey", "in": "cookie", "name": settings.SESSION_COOKIE_NAME},
         ]
+
+    def get_security_requirement(self, auto_schema: Any) -> list[dict[str, list[str]]]:
+        return [{name: []} for name in self.name]  # any of them

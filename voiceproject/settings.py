@@ -39,11 +39,15 @@ try:
     ULTRAVOX_API_URL = url("ULTRAVOX_API_URL", "https://api.ultravox.ai")
     ULTRAVOX_TIMEOUT = optional(env.float, "ULTRAVOX_TIMEOUT", 10.0, validate=ABOVE_0)
     ULTRAVOX_DEADLINE = optional(env.float, "ULTRAVOX_DEADLINE", 50.0, validate=ABOVE_0)
+    # Previews
+    PREVIEW_FOLDER = BASE_DIR / optional(env.str, "PREVIEW_FOLDER", ".previews")
+    PREVIEW_BYTES = optional(env.int, "PREVIEW_BYTES", 500_000_000, validate=NOT_NEGATIVE)
     # The schedule
     CELERY_BROKER_URL = optional(env.str, "CELERY_BROKER_URL", "filesystem://")
     # Browsers, and limits against guessing and floods
     _origins = [origin.rstrip("/") for origin in strings("CORS_ALLOWED_ORIGINS")]
     RATE_LIMIT_SYNC = optional(env.str, "RATE_LIMIT_SYNC", "600/min", validate=RATE)
+    RATE_LIMIT_PREVIEW = optional(env.str, "RATE_LIMIT_PREVIEW", "600/min", validate=RATE)
     RATE_LIMIT_TOKEN = optional(env.str, "RATE_LIMIT_TOKEN", "300/min", validate=RATE)
     RATE_LIMIT_FAILED = optional(env.str, "RATE_LIMIT_FAILED", "600/min", validate=RATE)
     AXES_FAILURE_LIMIT = optional(env.int, "LOGIN_FAILURES", 10, validate=ABOVE_0)
@@ -67,10 +71,12 @@ INSTALLED_APPS = [
     "django.contrib.admin.apps.SimpleAdminConfig",  # urls.py loads the admin: commands do without
     "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions",
     "django.contrib.messages", "django.contrib.staticfiles",
-    "axes", "corsheaders", "csp", "django_celery_beat", "drf_spectacular", "rest_framework",
+    "axes", "corsheaders", "csp", "django_celery_beat", "drf_spectacular",
+    "drf_spectacular_sidecar", "rest_framework",
 ]  # fmt: skip
 MIDDLEWARE = [
     "corsheaders.middleware.CorsMiddleware", "voiceproject.error_responses.OneForm",
+    "voiceproject.slashes.EncodedSlashes",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware", "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -158,7 +164,8 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_THROTTLE_CLASSES": ["agencies.throttling.Throttle"],
     "DEFAULT_THROTTLE_RATES": {
-        "sync": RATE_LIMIT_SYNC, "token": RATE_LIMIT_TOKEN, "failed": RATE_LIMIT_FAILED,
+        "sync": RATE_LIMIT_SYNC, "preview": RATE_LIMIT_PREVIEW, "token": RATE_LIMIT_TOKEN,
+        "failed": RATE_LIMIT_FAILED,
     },
     "NON_FIELD_ERRORS_KEY": "body",
     "EXCEPTION_HANDLER": "voiceproject.error_responses.handle_exception",
@@ -169,20 +176,23 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Voices sync",
     "DESCRIPTION": "Mirrors the voices of the Ultravox API into a table that all agencies share.",
     "VERSION": "0.1.0",
+    "SWAGGER_UI_DIST": "SIDECAR", "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,  # their names say it all
     "SERVE_INCLUDE_SCHEMA": False, "SERVE_AUTHENTICATION": [],
     "COMPONENT_SPLIT_REQUEST": True,  # request fields may not be empty
 }  # fmt: skip
 # Tokens end when the password is changed.
 SIMPLE_JWT = {"ISSUER": "voices-sync", "AUDIENCE": "voices-sync", "CHECK_REVOKE_TOKEN": True}
 
-# Browsers on other origins: supabase-js preflights with these headers.
+# Browsers on other origins: supabase-js preflights with these headers, `fetch` with those of caches, too.
 
 CORS_ALLOW_ALL_ORIGINS = "*" in _origins
 CORS_ALLOWED_ORIGINS = [origin for origin in _origins if origin != "*"]
 CORS_ALLOW_HEADERS = [
-    "accept", "apikey", "authorization", "content-type", "x-client-info", "x-supabase-api-version",
+    "accept", "apikey", "authorization", "content-type", "if-none-match", "range", "x-client-info",
+    "x-region", "x-supabase-api-version",
 ]  # fmt: skip
-CORS_EXPOSE_HEADERS = ["Retry-After"]
+CORS_EXPOSE_HEADERS = ["Accept-Ranges", "Content-Range", "ETag", "Retry-After"]
 
 # Celery. The embedded broker keeps its messages in files. Nothing reads results.
 

@@ -4,10 +4,12 @@ from django.contrib import admin
 from django.urls import URLPattern, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from agencies.views import RefreshView, TokenView
 from voiceproject.error_responses import error_view
+from voices.api.audio import PreviewView
+from voices.api.reading import RunsView, RunView, VoicesListView, VoicesView, VoiceView
 from voices.api.views import SyncVoicesView
 
 admin.autodiscover()
@@ -18,15 +20,22 @@ to_admin = RedirectView.as_view(pattern_name="admin:index")
 
 
 def _both(address: str, view: object, **names: str) -> URLPattern:
-    return re_path(f"^{address}/?$", view, **names)  # type: ignore[call-overload]
+    return re_path(rf"^{address}/?\Z", view, **names)  # type: ignore[call-overload]
 
 
 urlpatterns = [
     _both("functions/v1/voices-sync", sync_voices, name="voices-sync"),
     _both("api/voices/sync", sync_voices, name="sync-voices"),
+    _both("functions/v1/voices-list", VoicesListView.as_view(), name="voices-list"),
+    _both("api/voices", VoicesView.as_view(), name="voices"),
+    _both(r"api/voices/(?P<voice_id>[\s\S]+)/preview", PreviewView.as_view(), name="voice-preview"),
+    _both(r"api/voices/(?P<voice_id>[\s\S]+?)", VoiceView.as_view(), name="voice"),
+    _both("api/sync-runs", RunsView.as_view(), name="sync-runs"),
+    _both("api/sync-runs/(?P<run_id>[0-9]{1,18})", RunView.as_view(), name="sync-run"),
     _both("api/token", TokenView.as_view(), name="token"),
     _both("api/token/refresh", RefreshView.as_view(), name="token-refresh"),
     _both("api/schema", SpectacularAPIView.as_view(), name="schema"),
+    _both("api/docs", SpectacularSwaggerSplitView.as_view(), name="docs"),
     re_path("^admin/r/", nothing),  # "view on site": nothing of ours has a page there
     path("admin/", admin.site.urls),
     path("admin", to_admin),

@@ -1,4 +1,4 @@
-"""The admin in a real browser, where what the content security policy forbids is seen."""
+"""Admin and documentation in a real browser, where what the content security policy forbids is seen."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -144,3 +144,16 @@ def test_staff_at_work(tab: Tab, ultravox: Ultravox, site: Project) -> None:
     [queued] = (site.folder / "broker" / "messages").iterdir()
     assert "voices.sync_voices" in queued.read_text()
     assert tab.errors == []
+
+
+def test_the_documentation_of_the_api_is_served_from_here_and_tries_it(tab: Tab) -> None:
+    tab.open("/api/docs/")
+    page = tab.page
+    page.get_by_role("button", name="GET /api/voices/", exact=True).click()
+    page.get_by_role("button", name="Try it out").click()
+    page.get_by_role("button", name="Execute").click()
+    answer = page.locator(".live-responses-table")
+    answer.get_by_text('"count"').wait_for()
+    assert "200" in answer.locator("tbody .response-col_status").first.inner_text()
+    assert tab.errors == []
+    tab.look("docs")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support import supabase_js
+from tests.support import npm
 from tests.support.answers import TOKEN
 from tests.support.environment import PASSWORD, SERVICE_KEY
 from tests.support.project import Database, own_project
@@ -21,10 +21,10 @@ CHROMIUM = Path("/usr/bin/chromium")
 GOOD = {"success": True, "message": "Synced 3 voices from Ultravox", "stats": {"synced": 3}}
 PAGE = b'<!doctype html><title>Dashboard</title><script src="/supabase.js"></script>'
 INVOKE = """
-async ({ url, key, token, invoke }) => {
+async ({ url, key, token, name, invoke }) => {
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
   const client = supabase.createClient(url, key, { global: { headers } });
-  const { data, error } = await client.functions.invoke("voices-sync", invoke ?? {});
+  const { data, error } = await client.functions.invoke(name ?? "voices-sync", invoke ?? {});
   const context = error?.context instanceof Response ? error.context : null;
   return {
     data,
@@ -33,6 +33,17 @@ async ({ url, key, token, invoke }) => {
       status: context && context.status,
       body: context && await context.json(),
     },
+  };
+}
+"""
+HEAR = """
+async (url) => {
+  const response = await fetch(url, { headers: { Range: "bytes=0-1" } });
+  const range = response.headers.get("Content-Range");
+  return {
+    status: response.status,
+    range: range && range.replace(/[0-9]+$/, ""),
+    etag: response.headers.has("ETag"),
   };
 }
 """
@@ -49,7 +60,7 @@ class Dashboard(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         files = {
             "/": lambda: (PAGE, "text/html"),
-            "/supabase.js": lambda: (supabase_js.BROWSER_BUILD.read_bytes(), "text/javascript"),
+            "/supabase.js": lambda: (npm.SUPABASE_JS.read_bytes(), "text/javascript"),
         }
         body, content_type = files.get(self.path, lambda: (b"", "text/plain"))()
         self.send_response(200 if body else 404)
@@ -80,7 +91,7 @@ def test_functions_invoke_in_a_browser(
     migrated: Database, tmp_path: Path, origins: list[str]
 ) -> None:
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    supabase_js.install()
+    npm.install(npm.SUPABASE)
     known, stranger = origins
     with (
         Ultravox(count=3) as ultravox,
@@ -106,6 +117,11 @@ def test_functions_invoke_in_a_browser(
         for way in (service, user, service | {"invoke": {"body": {"any": "thing"}}}):
             assert page.evaluate(INVOKE, way) == {"data": GOOD, "error": None}
         assert ("POST", f"{url}/functions/v1/voices-sync") in seen
+        listing = {"name": "voices-list", "invoke": {"method": "GET", "region": "eu-west-1"}}
+        voices = page.evaluate(INVOKE, user | listing)["data"]
+        assert (voices["count"], len(voices["results"])) == (3, 3)
+        heard = page.evaluate(HEAR, voices["results"][0]["preview_url"])
+        assert heard == {"status": 206, "range": "bytes 0-1/", "etag": True}
         # What the page reads of an error
         for way in (user | {"token": "expired"}, {"url": url, "key": "an-anon-key"}):
             outcome = page.evaluate(INVOKE, way)

@@ -178,7 +178,8 @@ class Project:
     def __init__(self, database: Database, folder: Path, **environment: str) -> None:
         self.database = database
         self.folder = folder
-        self.environment = os.environ | ENVIRONMENT | {"DATABASE_URL": database.url} | environment
+        own = {"DATABASE_URL": database.url, "PREVIEW_FOLDER": str(folder / "previews")}
+        self.environment = os.environ | ENVIRONMENT | own | environment
         self.environment.pop("DJANGO_SETTINGS_MODULE", None)
         self.processes: list[subprocess.Popen[str]] = []
 

@@ -9,7 +9,7 @@ import jwt
 import pytest
 import requests
 
-from tests.support import supabase_js
+from tests.support import npm
 from tests.support.answers import MARKER, TOKEN, in_confidence
 from tests.support.environment import PASSWORD, SERVICE_KEY
 from tests.support.jwks import KeySetServer, claims, signing_key
@@ -45,7 +45,7 @@ class Served:
         """Return the outcomes of calls in as many ways."""
         done = subprocess.run(
             ["node", "invoke.mjs"],
-            cwd=supabase_js.FOLDER,
+            cwd=npm.SUPABASE,
             input=json.dumps(ways),
             capture_output=True,
             text=True,
@@ -58,7 +58,7 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(migrated: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    supabase_js.install()
+    npm.install(npm.SUPABASE)
     with (
         Ultravox(count=3) as ultravox,
         KeySetServer(signing_key("ec")) as supabase,
@@ -98,6 +98,21 @@ def test_success(served: Served) -> None:
     )
     assert outcomes == [{"data": GOOD, "error": None}] * 11
     assert served.triggers()[-11:] == ["service"] * 4 + ["user"] * 7
+
+
+def test_voices_list(served: Served) -> None:
+    requests.post(f"{served.url}/api/voices/sync/", headers={"apikey": SERVICE_KEY}, timeout=30)
+    token = jwt.encode(served.claims(), SECRET, "HS256")
+    get = {"name": "voices-list", "invoke": {"method": "GET"}}
+    outcomes = served.invoke(
+        served.service | get,
+        served.user | bearer(token) | get,
+        served.user | {"accessToken": token} | get | {"name": "voices-list?page_size=1"},
+        served.service | get | {"invoke": {"method": "GET", "region": "eu-west-1"}},
+    )
+    assert [outcome["data"]["count"] for outcome in outcomes] == [3] * 4
+    assert [len(outcome["data"]["results"]) for outcome in outcomes] == [3, 3, 1, 3]
+    assert outcomes[0]["data"]["results"][0]["preview_url"].startswith(served.url)
 
 
 def test_failure(served: Served) -> None:

@@ -19,7 +19,8 @@ from tests.ultravox.decoy import Decoy
 from tests.ultravox.exchange import Exchange, make_head
 from tests.ultravox.faults import FAULTS, Fault
 
-Behaviour = Fault | Callable[[Exchange], None]
+Script = Callable[[Exchange], object]
+Behaviour = Fault | Script
 
 
 class Ultravox:
@@ -145,6 +146,7 @@ class Ultravox:
 
     def _clear(self) -> None:
         self._fault = None
+        self.previews: Script | None = None  # what is done to requests for previews
         self._requests: list[Request] = []
         self._request_count = self._listing_count = self._ordinal = 0
         self._attempts: dict[str, int] = {}
@@ -252,6 +254,8 @@ class Ultravox:
                     first_target = next(iter(self._attempts))
             self._changed.notify_all()
         if not is_listing:
+            if self.previews and request.path.endswith("/preview"):
+                return self._misbehave(self.previews, connection, request)
             self._answer(connection, request)
             return request.keep_alive
         if self._hold_after is not None:
@@ -259,6 +263,14 @@ class Ultravox:
         if fault is None:
             self._answer_listing(connection, request)
             return request.keep_alive
+        script = fault.script if isinstance(fault, Fault) else fault
+        return self._misbehave(script, connection, request, n, attempt, first_target)
+
+    def _misbehave(
+        self, script: Script, connection: Connection, request: Request, n: int = 0, attempt: int = 0,
+        first_target: str = "",
+    ) -> bool:  # fmt: skip
+        """Let a script answer a request; return whether the connection stays open."""
         exchange = Exchange(
             connection=connection,
             request=request,
@@ -271,7 +283,6 @@ class Ultravox:
             drip_interval=self.drip_interval,
             normal=lambda: self._answer_listing(connection, request),
         )
-        script = fault.script if isinstance(fault, Fault) else fault
         script(exchange)
         return exchange.keep
 

@@ -13,6 +13,7 @@ MAY_IMPORT = {
     "voiceproject.errors": set(),
     "voiceproject.database_errors": {"voiceproject.errors"},
     "voiceproject.env": set(),
+    "voiceproject.slashes": set(),
     "voiceproject.settings": {"voiceproject.env"},
     "agencies.fields": {"voiceproject.errors"},
     "agencies.models": {"agencies.fields"},
@@ -20,7 +21,12 @@ MAY_IMPORT = {
     "voices.ultravox.transport": {"voiceproject.errors"},
     "voices.ultravox.read_ahead": set(),
     "voices.ultravox.client": {"voices.ultravox.read_ahead", "voices.ultravox.transport"},
-    "voices.ultravox": {"voices.ultravox.client", "voices.ultravox.transport"},
+    "voices.ultravox.preview": {"voices.ultravox.read_ahead", "voices.ultravox.transport"},
+    "voices.ultravox": {
+        "voices.ultravox.client",
+        "voices.ultravox.preview",
+        "voices.ultravox.transport",
+    },
     "voices.models": {"agencies.models"},
     "voices.records": set(),
     "voices.store": {
@@ -42,8 +48,27 @@ MAY_IMPORT = {
     },
     "voices.masking": set(),
     "voices.folding": set(),
+    "voices.words": set(),
+    "voices.queries": {
+        "agencies.callers",
+        "agencies.models",
+        "agencies.permissions",
+        "voices.folding",
+        "voices.models",
+        "voices.runs",
+        "voices.store",
+    },
+    "voices.previews": {
+        "agencies.credentials",
+        "agencies.fields",
+        "voiceproject.errors",
+        "voices.models",
+        "voices.ultravox",
+    },
 }
-ENTRY_POINTS = {"views", "tasks", "admin", "sync_voices", "urls", "wsgi"}
+ENTRY_POINTS = {
+    "views", "reading", "audio", "tasks", "admin", "sync_voices", "urls", "wsgi",
+}  # fmt: skip
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:

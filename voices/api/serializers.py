@@ -1,6 +1,23 @@
+"""What goes in and out, for checking parameters and for the OpenAPI description."""
+
+import re
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from voiceproject.schema import always
+from voices import queries, runs
+from voices.models import SyncRun, Voice
+
+MAX_SEARCH = 1000  # characters
+MAX_PAGE_SIZE = 200
+# Source: RFC 5646, section 2.1, whose subtags have up to eight letters and digits.
+LANGUAGE_TAG = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*\Z")
+VOICE = (
+    "id", "name", "description", "language_label", "primary_language", "ownership", "billing_style",
+    "provider", "preview_url", "last_synced_at", "listed",
+)  # fmt: skip
 
 
 class StatsSerializer(serializers.Serializer):
@@ -14,3 +31,159 @@ class SyncedSerializer(serializers.Serializer):
     success = always(True)
     message = serializers.CharField()
     stats = StatsSerializer()
+
+
+class Query(serializers.Serializer):
+    """A query string. Refuses parameters that are unknown, and what may not come twice, or be empty."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        wrong = {}
+        for name, values in data.lists():
+            field = self.fields.get(name)
+            if field is None:
+                wrong[name] = ["There is no such parameter."]
+            elif not isinstance(field, serializers.ListField) and len(values) > 1:
+                wrong[name] = ["Give it once."]
+            elif values == [""] and not isinstance(
+                field, serializers.ListField | serializers.CharField
+            ):
+                wrong[name] = ["It is empty."]
+        if wrong:
+            raise serializers.ValidationError(wrong)
+        return super().to_internal_value(data)
+
+
+class PageQuery(Query):
+    page = serializers.IntegerField(default=1, min_value=1, help_text="From 1.")
+    page_size = serializers.IntegerField(default=50, min_value=1, max_value=MAX_PAGE_SIZE)
+
+
+class _Values(serializers.ListField):
+    """Any of the values will do."""
+
+    child = serializers.CharField(allow_blank=True, trim_whitespace=False)
+
+
+class VoicesQuery(PageQuery):
+    search = serializers.CharField(
+        required=False, allow_blank=True, max_length=MAX_SEARCH,
+        help_text="Words; each must occur in the voice's name, description, language label, language code or"
+        " provider, or be its id. Neither case nor Latin accents matter.",
+    )  # fmt: skip
+    language = _Values(
+        required=False,
+        help_text="A BCP 47 tag: `en` finds `en` and `en-US`; `-` finds voices that have none.",
+    )
+    provider = _Values(required=False, help_text="The exact value; `-` finds voices without.")
+    ownership = _Values(required=False, help_text="The exact value; `-` finds voices without.")
+    billing_style = _Values(required=False, help_text="The exact value; `-` finds voices without.")
+    listed = serializers.ChoiceField(
+        ["true", "false"], required=False, help_text="Whether Ultravox still lists the voice."
+    )
+    ordering = serializers.ChoiceField(
+        [sign + name for name in queries.ORDERINGS for sign in ("", "-")], default="name",
+        help_text="`-` in front reverses. Nulls come last.",
+    )  # fmt: skip
+
+    def validate_language(self, languages: list[str]) -> list[str]:
+        """Take what is a language tag, and whatever else Ultravox calls one."""
+        odd = {tag for tag in languages if tag != queries.NONE and not LANGUAGE_TAG.match(tag)}
+        visible = queries.visible_to(self.context["caller"])
+        known = visible.filter(primary_language__in=odd).values_list("primary_language", flat=True)
+        if odd and odd - set(known):
+            raise serializers.ValidationError("Is not a language tag like en or en-US.")
+        return languages
+
+
+class VoiceSerializer(serializers.ModelSerializer):
+    listed = serializers.BooleanField(help_text="Whether Ultravox still lists it.")
+    preview_url = serializers.URLField(
+        allow_null=True,
+        help_text="For an `<audio>` element, for at least an hour; null where there is none.",
+    )
+
+    class Meta:
+        model = Voice
+        fields = VOICE
+        extra_kwargs = {name: {"required": True} for name in VOICE}
+
+
+class VoiceWithDefinitionSerializer(VoiceSerializer):
+    definition = serializers.JSONField(
+        allow_null=True, help_text="With everything that may be an agency's secret masked."
+    )
+
+    class Meta(VoiceSerializer.Meta):
+        fields = (*VOICE, "definition")  # type: ignore[assignment]
+
+
+class FacetSerializer(serializers.Serializer):
+    value = serializers.CharField(allow_null=True, help_text="Null for voices that have none.")
+    label = serializers.CharField(help_text="In words.")  # type: ignore[assignment]
+    count = serializers.IntegerField()
+
+
+class ListedFacetSerializer(FacetSerializer):
+    value = serializers.BooleanField()  # type: ignore[assignment]
+
+
+class FacetsSerializer(serializers.Serializer):
+    primary_language = FacetSerializer(many=True)
+    provider = FacetSerializer(many=True)
+    ownership = FacetSerializer(many=True)
+    billing_style = FacetSerializer(many=True)
+    listed = ListedFacetSerializer(many=True)
+
+
+class LastSyncSerializer(serializers.Serializer):
+    finished_at = serializers.DateTimeField()
+    synced = serializers.IntegerField()
+
+
+class _PageSerializer(serializers.Serializer):
+    count = serializers.IntegerField()
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+
+
+class VoicesSerializer(_PageSerializer):
+    results = VoiceSerializer(many=True)
+    facets = FacetsSerializer()
+    last_sync = LastSyncSerializer(allow_null=True)
+
+
+class RunSerializer(serializers.ModelSerializer):
+    """A run, with `dead` of `queries.runs_visible_to`, for the `caller` of its context."""
+
+    status = serializers.SerializerMethodField()
+    started_by = serializers.SerializerMethodField(
+        help_text="A user's e-mail address; null where it was no user, or one of another agency."
+    )
+    code = serializers.SerializerMethodField(help_text="Of the error that it failed with.")
+    message = serializers.SerializerMethodField(help_text="How it ended, in words.")
+
+    class Meta:
+        model = SyncRun
+        fields = (
+            "id", "trigger", "status", "started_at", "finished_at", "started_by", "pages", "voices", "total",
+            "synced", "skipped", "code", "message",
+        )  # fmt: skip
+
+    @extend_schema_field(serializers.ChoiceField(SyncRun.Status.choices))
+    def get_status(self, run: Any) -> str:
+        return SyncRun.Status.ABANDONED if run.dead else run.status
+
+    def get_started_by(self, run: SyncRun) -> str | None:
+        return queries.starter_of(run, self.context["caller"])
+
+    def get_code(self, run: Any) -> str | None:
+        return runs.ABANDONED if run.dead else run.error_code or None
+
+    def get_message(self, run: Any) -> str | None:
+        if run.status == SyncRun.Status.SUCCEEDED:
+            return run.message
+        return runs.DIED if run.dead else run.error_message or None
+
+
+class RunsSerializer(_PageSerializer):
+    results = RunSerializer(many=True)

@@ -10,37 +10,45 @@ from agencies.models import User
 from agencies.permissions import AgencyUserOrService
 from voiceproject.errors import SaveFailed
 from voiceproject.schema import errors
+from voices.api.examples import SYNCED, example
 from voices.api.serializers import SyncedSerializer
 from voices.models import SyncRun
 from voices.sync import sync_voices
 
 SYNC_ERRORS = (
     "no_api_key", "not_authenticated", "invalid_token", "invalid_api_key", "not_agency_user",
+    "csrf_failed",
     "method_not_allowed", "rate_limited", "credentials_unavailable", "save_failed",
     "internal_error", "ultravox_error", "busy",
 )  # fmt: skip
 
 
-class SyncVoicesView(APIView):
+class ApiView(APIView):
+    """A view that refuses other methods than its own first, whoever calls."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        if request.method in self.allowed_methods and request.method != "OPTIONS":
+            super().initial(request, *args, **kwargs)
+
+    def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:
+        return Response(status=204)
+
+
+class SyncVoicesView(ApiView):
     """Sync Ultravox's voices into the shared table, for a user's agency or for a service."""
 
     permission_classes = (AgencyUserOrService,)
     throttle_scope = "sync"
     http_method_names = ["post", "options"]
 
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Authenticate only a POST: other methods are refused first, whoever calls."""
-        if request.method == "POST":
-            super().initial(request, *args, **kwargs)
-
     def handle_exception(self, exc: Exception) -> Response:
         """Report a sync that could not be saved, even if it was the caller that could not be looked up."""
         return super().handle_exception(SaveFailed() if isinstance(exc, django.db.Error) else exc)
 
-    def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:
-        return Response(status=204)
-
-    @extend_schema(request=None, responses={200: SyncedSerializer} | errors(*SYNC_ERRORS))
+    @extend_schema(
+        request=None, examples=example(SYNCED),
+        responses={200: SyncedSerializer} | errors(*SYNC_ERRORS),
+    )  # fmt: skip
     def post(self, request: Request) -> Response:
         caller = request.user
         if isinstance(caller, User):

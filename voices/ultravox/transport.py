@@ -169,6 +169,14 @@ def _parse(url: str) -> Url:
     return parsed
 
 
+def server_of(url: str) -> tuple[str, int | None]:
+    """Return the host and the port of an http or https URL. Raises UltravoxError if it is none."""
+    scheme, host, port = _origin(_parse(url))
+    if scheme not in DEFAULT_PORTS:
+        raise UltravoxError("An address is not http or https.")
+    return host or "", port
+
+
 def _origin(url: Url) -> tuple[str | None, str | None, int | None]:
     return url.scheme, url.host, url.port or DEFAULT_PORTS.get(url.scheme or "")
 
