@@ -45,7 +45,7 @@ def joined(
     with sandbox(voices) as ultravox:
         ultravox.set_latency(latency)
         variables = environment(database.url, ultravox.url) | {"DJANGO_LOG_LEVEL": "ERROR"}
-        with _server(variables) as address:
+        with server(variables) as address:
             for _ in range(2):  # the server's threads are there, and connected
                 _post(address, posts)
             for number in range(rounds):
@@ -65,7 +65,7 @@ def joined(
 
 
 @contextlib.contextmanager
-def _server(variables: dict[str, str]) -> Iterator[str]:
+def server(variables: dict[str, str]) -> Iterator[str]:
     address = f"127.0.0.1:{free_port()}"
     process = subprocess.Popen(
         [sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py",
