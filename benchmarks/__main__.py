@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks import measure
 from benchmarks.joined import joined
 from benchmarks.processes import whole
+from benchmarks.reading import reading
 from benchmarks.report import Results
 from benchmarks.services import databases
 
@@ -39,6 +40,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "--voices", type=_integers, default=[1000, 20_000], metavar="N,N", help="(1000,20000)"
+    )
+    parser.add_argument(
+        "--read", type=_integers, default=[10_000, 100_000], metavar="N,N", help="(10000,100000)"
     )
     parser.add_argument(
         "--latency", type=_numbers, default=[0, 20], metavar="MS,MS", help="ms a page (0,20)"
@@ -77,6 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 series, speed = measure.in_process(made, voices, latencies, rounds)
                 results.series += series
                 results.speeds[engine, voices] = speed
+            if engine == "postgresql" and not options.quick:
+                for voices in options.read:
+                    results.reading.append(reading(made, folder, voices, 20 * rounds))
             if not options.quick:
                 results.processes.append(whole(made, Path(folder), rounds))
                 results.joined.append(joined(made, rounds))

@@ -1,62 +1,75 @@
 """What it takes to find and to hear a voice, on the real web server, beside a textbook list there."""
 
 import http.client
+import json
 import statistics
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from benchmarks.joined import server
 from benchmarks.measure import say
 from benchmarks.services import SERVICE_KEY, Databases, environment, run, sandbox
 
-SEARCH = "warm%20support"  # two words that both find by description
+LISTENERS = 20
+SEARCH = "search=warm%20support"  # two words that both find by description
 REQUESTS = {
     "textbook": "/textbook/",
     "list": "/api/voices/",
-    "textbook, search": f"/textbook/?search={SEARCH}",
-    "search": f"/api/voices/?search={SEARCH}",
+    "textbook, search": f"/textbook/?{SEARCH}",
+    "search": f"/api/voices/?{SEARCH}",
 }
 
 
 @dataclass
 class Reading:
-    """Seconds to the first byte, by what was asked for; Ultravox's requests for one preview's listeners."""
+    """Seconds to the first byte of each of REQUESTS, and of a kept preview, round by round."""
 
     engine: str
     voices: int
+    asked: int = 0  # requests to Ultravox for LISTENERS at once
     seconds: dict[str, list[float]] = field(default_factory=dict)
-    asked: float = 0
-    listeners: int = 20
 
     def median(self, name: str) -> float:
         return statistics.median(self.seconds[name])
 
 
-def reading(databases: Databases, voices: int, rounds: int = 60) -> Reading:
+def reading(databases: Databases, folder: str, voices: int, rounds: int) -> Reading:
     """Return what reading costs, with so many voices in the table."""
     database = databases.create()
     result = Reading(str(database), voices)
     with sandbox(voices) as ultravox:
         variables = environment(database.url, ultravox.url) | {
             "DJANGO_LOG_LEVEL": "ERROR", "DJANGO_SETTINGS_MODULE": "benchmarks.textbook_api",
-            "RATE_LIMIT_PREVIEW": "100000/min",
+            "PREVIEW_FOLDER": f"{folder}/previews-{voices}",
         }  # fmt: skip
         run(["manage.py", "sync_voices"], variables)
         database.rows("ANALYZE")
         with server(variables) as address:
-            for number in range(-2, rounds):
-                if number % 20 == 0:
-                    say(f"{database}, {voices:,} voices, reading, round {number}/{rounds}")
-                for name, target in REQUESTS.items():
-                    took = _first_byte(address, target)
-                    if number >= 0:
-                        result.seconds.setdefault(name, []).append(took)
+            listing = json.loads(_get(address, "/api/voices/?page_size=200&listed=true")[1])
+            ids = [voice["id"] for voice in listing["results"] if voice["preview_url"]]
+            first, second = [f"/api/voices/{voice_id}/preview" for voice_id in ids[:2]]
+            requests = REQUESTS | {"preview": first}
+            for suffix in ("", ", after a commit"):
+                say(f"{database}, {voices:,} voices, {rounds} rounds of reading{suffix}")
+                for number in range(-8, rounds):  # at first, both processes warm up
+                    for name, target in requests.items():
+                        if suffix:
+                            database.rows("SELECT pg_current_xact_id()")
+                        took, _ = _get(address, target)
+                        if number >= 0:
+                            result.seconds.setdefault(name + suffix, []).append(took)
+            before = ultravox.set_latency(0)
+            with ThreadPoolExecutor(LISTENERS) as listeners:
+                list(listeners.map(lambda _: _get(address, second), range(LISTENERS)))
+            result.asked = ultravox.set_latency(0) - before
     return result
 
 
-def _first_byte(address: str, target: str) -> float:
-    """Return the seconds until the answer's head came. Raises RuntimeError where it is no 200."""
-    connection = _connection(address)
+def _get(address: str, target: str) -> tuple[float, bytes]:
+    """Return the seconds to the answer's first byte, and its body. Raises RuntimeError if it is no 200."""
+    connection = http.client.HTTPConnection(address, timeout=60)
+    connection.connect()
     began = time.perf_counter()
     connection.request("GET", target, headers={"apikey": SERVICE_KEY})
     answer = connection.getresponse()
@@ -65,10 +78,4 @@ def _first_byte(address: str, target: str) -> float:
     connection.close()
     if answer.status != 200:
         raise RuntimeError(f"{target} was answered with {answer.status}: {body[:500]!r}")
-    return took
-
-
-def _connection(address: str) -> http.client.HTTPConnection:
-    connection = http.client.HTTPConnection(address, timeout=60)
-    connection.connect()
-    return connection
+    return took, body

@@ -14,6 +14,7 @@ from benchmarks.contenders import NAMES
 from benchmarks.joined import Joined
 from benchmarks.measure import Series
 from benchmarks.processes import Processes
+from benchmarks.reading import LISTENERS, Reading
 from benchmarks.services import ROOT
 
 DOCUMENT = ROOT / "docs" / "performance.md"
@@ -28,6 +29,10 @@ LIMITS = {
     ("PostgreSQL", 1_000, 20): ("floor", 1.35),
     ("SQLite", 20_000, 0): ("textbook", 1.1),
 }
+# The most that reading may cost, as ratios to another request.
+READING = {
+    "list": ("textbook", 1.25), "search": ("textbook, search", 1.5), "preview": ("list", 1.0),
+}  # fmt: skip
 PROCESS_LIMIT, START_LIMIT, JOINED_LIMIT = 2.2, 2.0, 1.5
 MEMORY_LIMIT, GROWTH_LIMIT, LINEAR_LIMIT = 120 * MB, 1500, 1.15  # bytes, bytes a voice, ratio
 
@@ -42,6 +47,7 @@ class Results:
     scaling: list[Series] = field(default_factory=list)
     processes: list[Processes] = field(default_factory=list)
     joined: list[Joined] = field(default_factory=list)
+    reading: list[Reading] = field(default_factory=list)
 
     def markdown(self) -> str:
         """Return all tables."""
@@ -50,6 +56,7 @@ class Results:
             ("In a running process", self.series, self._in_process),
             ("Whole processes", self.processes, self._processes),
             ("Many POSTs at once", self.joined, self._joined),
+            ("Finding and hearing a voice", self.reading, self._reading),
             ("Time and memory against the number of voices", self.scaling, self._scaling),
         ]
         parts += [f"## {title}\n\n{make()}" for title, measured, make in makers if measured]
@@ -123,6 +130,31 @@ class Results:
         ]  # fmt: skip
         return "1,000 voices, 20 ms a page, gunicorn with two processes.\n\n" + _table(
             ["database", "one alone", "at once", "the slowest", "syncs", "ratio", "at most"], rows
+        )
+
+    def _reading(self) -> str:
+        rows = []
+        for name, (other, limit) in READING.items():
+            for suffix in ("", ", after a commit"):
+                ratios = [
+                    it.median(name + suffix) / it.median(other + suffix) for it in self.reading
+                ]
+                times = [
+                    f"{_time(it.median(name + suffix))} ({ratio:.2f})"
+                    for it, ratio in zip(self.reading, ratios, strict=True)
+                ]
+                others = [_time(it.median(other + suffix)) for it in self.reading]
+                bar = "" if suffix else _limit(ratios[0], limit)
+                rows.append([name + suffix, *times, other, *others, bar])
+        heads = [f"{it.voices:,} voices" for it in self.reading]
+        asked = " and ".join(str(it.asked) for it in self.reading)
+        return (
+            f"To the first byte, on {self.reading[0].engine} and gunicorn with two processes; medians of"
+            " interleaved requests by a service, and ratios to another. The textbook is a ModelViewSet with"
+            ' django-filter, with the same columns and without facets. "After a commit" is what a first'
+            " request costs once anybody has written anything to the PostgreSQL server."
+            f" {LISTENERS} listeners of one voice at once made {asked} requests to Ultravox: at most one a"
+            " process.\n\n" + _table(["", *heads, "beside", *heads, "at most"], rows)
         )
 
     def _scaling(self) -> str:

@@ -158,12 +158,12 @@ class Sandbox:
         if not self.url:
             raise RuntimeError("The sandbox did not start.")
 
-    def set_latency(self, milliseconds: float) -> None:
-        """Wait this long before each page from now on."""
+    def set_latency(self, milliseconds: float) -> int:
+        """Wait this long before each page from now on, and return how many requests have come."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(milliseconds, file=self._process.stdin, flush=True)
-        self._process.stdout.readline()
+        return int(self._process.stdout.readline())
 
     def pages_per_second(self) -> float:
         """Read the listing with a client that does not even parse, and return its speed."""

@@ -1,7 +1,8 @@
 """The tests' Ultravox in a process of its own, to measure against: `python -m benchmarks.ultravox VOICES`.
 
 Prints its URL once all pages are made ahead. A line of its standard input is the latency of each page
-from then on, in milliseconds, and is answered by the same line; it ends with its standard input.
+from then on, in milliseconds, and is answered by how many requests have come; it ends with its standard
+input.
 """
 
 import gc
@@ -18,7 +19,7 @@ def main() -> None:
         print(ultravox.url, flush=True)
         for line in sys.stdin:
             ultravox.latency = float(line) / 1000
-            print(line, end="", flush=True)
+            print(ultravox.request_count, flush=True)
 
 
 if __name__ == "__main__":

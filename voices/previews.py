@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 import re
 import tempfile
 import threading
@@ -107,7 +108,7 @@ def _kept(name: str) -> Preview | None:
         return Elsewhere(address.decode())
     with contextlib.suppress(OSError):
         audio = _file(name).read_bytes()
-        _file(name).touch()
+        _note_use(_file(name))
         return audio
     return None
 
@@ -238,10 +239,16 @@ def _keep(name: str, content: bytes) -> None:
             dir=settings.PREVIEW_FOLDER, delete=False
         ) as file:  # mode 0600
             file.write(content)
+        _note_use(Path(file.name))
         Path(file.name).replace(_file(name))
         _make_room()
     except OSError as error:
         logger.error("Previews are not kept in %s: %s", settings.PREVIEW_FOLDER, error.strerror)
+
+
+def _note_use(file: Path) -> None:
+    now = time.time_ns()  # the kernel's own time of a change is some milliseconds coarse
+    os.utime(file, ns=(now, now))
 
 
 def _make_room() -> None:

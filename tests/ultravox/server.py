@@ -27,7 +27,7 @@ class Ultravox:
     """The server; a context manager, on a free port.
 
     `voices`, `keys` and `latency`, in seconds for each page of a listing, may be replaced at any
-    time. With `record` off, requests are counted and not kept.
+    time. With `record` off, requests are counted, in `request_count`, and not kept.
     """
 
     def __init__(
@@ -148,14 +148,14 @@ class Ultravox:
         self._fault = None
         self.previews: Script | None = None  # what is done to requests for previews
         self._requests: list[Request] = []
-        self._request_count = self._listing_count = self._ordinal = 0
+        self.request_count = self._listing_count = self._ordinal = 0
         self._attempts: dict[str, int] = {}
         self._hold_after: int | None = None
         self.connections = self.decoy.connections = 0
 
     def wait_for_requests(self, count: int, timeout: float = 5.0) -> None:
         """Wait until `count` requests have come since the last reset. Raises TimeoutError."""
-        self.wait_until(lambda: self._request_count >= count, timeout)
+        self.wait_until(lambda: self.request_count >= count, timeout)
 
     def wait_until(self, predicate: Callable[[], bool], timeout: float = 5.0) -> None:
         """Wait until something that the server records has come true. Raises TimeoutError."""
@@ -239,7 +239,7 @@ class Ultravox:
         """Answer a request; return whether the connection stays open."""
         is_listing = request.path == LISTING_PATH
         with self._changed:
-            self._request_count += 1
+            self.request_count += 1
             if self._record:
                 self._requests.append(request)
             if is_listing:
