@@ -9,10 +9,10 @@ from voiceproject import settings
 wsgi_app = "voiceproject.wsgi"
 bind = f"127.0.0.1:{os.environ.get('PORT', '8000')}"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
-# A request that syncs, or waits for a sync under way, holds a thread until its deadline: voices/sync.py lets
-# 24 do so, and the others are left for everything else.
+# A request that waits for Ultravox, or for another that does, holds a thread until its deadline:
+# voices/sync.py lets 24 do so, voices/previews.py 20, and the others are left for everything else.
 worker_class = "gthread"
-threads = 32
+threads = 48
 timeout = 60
 keepalive = 75  # longer than nginx keeps a connection: it never sends on one that is being closed
 # On SIGTERM, syncs under way end before the workers do.

@@ -6,7 +6,7 @@ JSON everywhere except on pages for people (PAGE_ADDRESSES), whose errors are pa
 import logging
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import django.db
@@ -69,13 +69,24 @@ def _code_and_message(error: Exception) -> tuple[str, str | None]:
         case exceptions.Throttled() if wait := getattr(error, "wait", None):
             return "rate_limited", f"Too many requests: try again in {math.ceil(wait)} seconds."
         case exceptions.ValidationError(detail=dict(detail)):
-            sentences = (f"{name}: {text}" for name, texts in detail.items() for text in texts)
+            sentences = (
+                f"{name}: {text}" for name, texts in detail.items() for text in _flat(texts)
+            )
             return "invalid_request", " ".join(sentences)
         case exceptions.AuthenticationFailed() if "no_active_account" in repr(error.get_codes()):
             return "invalid_credentials", None
         case django.db.Error():
             logger.error("Database error: %s", describe(error))
     return next((code for kind, code in CODES.items() if isinstance(error, kind)), UNEXPECTED), None
+
+
+def _flat(texts: Any) -> Iterator[str]:
+    """Yield the texts of a field's errors; a list's are by place."""
+    if isinstance(texts, str):
+        yield texts
+    else:
+        for each in texts.values() if isinstance(texts, dict) else texts:
+            yield from _flat(each)
 
 
 class ErrorPage(HttpResponse):

@@ -26,7 +26,7 @@ ERRORS = {
     "ultravox_error": Answer(502,
         "Ultravox could not be reached; nothing was changed. Try again later."),
     "worker_lost": Answer(500, "The sync was given up: its worker died in each of three tries."),
-    "busy": Answer(503, "Too many syncs are under way here; try again in a few seconds."),
+    "busy": Answer(503, "Too many requests wait for Ultravox here; try again in a few seconds."),
     # Of a preview
     "no_preview": Answer(404, "This voice has no preview."),
     "preview_unavailable": Answer(502,
@@ -67,6 +67,13 @@ class ServiceError(Exception):
         self.status, sentence = ERRORS[self.code]
         self.message = message or sentence
         super().__init__(self.message)
+
+
+class Busy(ServiceError):
+    """Report that as many requests wait here as others leave room for."""
+
+    code = "busy"
+    wait = 5.0  # seconds, for Retry-After
 
 
 class SaveFailed(ServiceError):

@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import re
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -28,7 +27,7 @@ from django.utils.crypto import salted_hmac
 
 from agencies.credentials import NoApiKey, agencies_with_key, get_agency_credentials
 from agencies.fields import CredentialsUnavailable
-from voiceproject.errors import ServiceError
+from voiceproject.errors import Busy, ServiceError
 from voices.models import PUBLIC, Voice
 from voices.ultravox import (
     KEY_STATUSES,
@@ -42,7 +41,8 @@ from voices.ultravox import (
 logger = logging.getLogger(__name__)
 
 MAX_BYTES = 10_000_000  # of one preview
-KEPT = 60  # seconds that a failure, or the address of a redirect, counts
+AT_A_TIME = 20  # requests of a process that wait for Ultravox, or for another that does
+KEPT = 60  # seconds that a failure counts, the address of a redirect, or audio that may be cut off
 # What audio files begin with. An MP3's frame is of layer III; AAC's frames look alike, but for the layer.
 BEGINNINGS = {
     "audio/wav": rb"RIFF....WAVE", "audio/mpeg": rb"ID3|\xff[\xe2\xe3\xf2\xf3\xfa\xfb]",
@@ -71,6 +71,7 @@ Preview = bytes | Elsewhere
 
 _under_way: dict[str, Future[Preview]] = {}
 _lock = threading.Lock()
+_places = threading.BoundedSemaphore(AT_A_TIME)
 
 
 def type_of(audio: bytes) -> str | None:
@@ -84,8 +85,8 @@ def preview_of(
     """Return a voice's audio, for somebody who sees it, and who belongs to that agency, if any.
 
     Calls `before_asking` before Ultravox is asked; it may raise, and nobody is asked. Raises NoPreview,
-    NoApiKey and CredentialsUnavailable if no agency that sees the voice has a key, or a readable one, and
-    PreviewUnavailable with a sentence that says why.
+    NoApiKey and CredentialsUnavailable if no agency that sees the voice has a key, or a readable one, Busy,
+    and PreviewUnavailable with a sentence that says why.
     """
     url = (voice.preview_url or "").strip()
     if not url:
@@ -97,7 +98,14 @@ def preview_of(
         raise PreviewUnavailable("The voice's preview has an address that leads nowhere.") from None
     depends_on = [voice.pk, url, voice.definition]
     name = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
-    return _kept(name) or _ask_once(name, lambda: _ask(name, url, voice, agency), before_asking)
+    if kept := _kept(name):
+        return kept
+    if not _places.acquire(blocking=False):
+        raise Busy()
+    try:
+        return _ask_once(name, url, voice, agency, before_asking)
+    finally:
+        _places.release()
 
 
 def _kept(name: str) -> Preview | None:
@@ -106,18 +114,21 @@ def _kept(name: str) -> Preview | None:
         raise PreviewUnavailable(failure.decode())
     if address := _read_recent(f"{name}.redirect"):
         return Elsewhere(address.decode())
-    with contextlib.suppress(OSError):
-        audio = _file(name).read_bytes()
-        _note_use(_file(name))
-        return audio
-    return None
+    if (file := _file(name)).exists():
+        with contextlib.suppress(OSError):
+            _note_use(file)
+        with contextlib.suppress(FileNotFoundError):  # another process needed the room
+            return file.read_bytes()
+    return _read_recent(f"{name}.unsure")
 
 
 def _ask_once(
-    name: str, ask: Callable[[], Preview], before_asking: Callable[[], object]
+    name: str, url: str, voice: Voice, agency: UUID | None, before_asking: Callable[[], object]
 ) -> Preview:
     """Ask, or wait for whoever in this process is asking the same."""
+    key = ""
     if name not in _under_way:
+        key = _key(name, voice, agency)
         before_asking()
     with _lock:
         future = _under_way.get(name)
@@ -126,7 +137,9 @@ def _ask_once(
             future = _under_way[name] = Future()
     if is_mine:
         try:
-            future.set_result(_kept(name) or ask())  # somebody may have been faster
+            # Somebody may have been faster.
+            preview = _kept(name) or _ask(name, url, key or _key(name, voice, agency))
+            future.set_result(preview)
         except BaseException as error:
             future.set_exception(error)
         finally:
@@ -134,8 +147,7 @@ def _ask_once(
     return future.result()
 
 
-def _ask(name: str, url: str, voice: Voice, agency: UUID | None) -> Preview:
-    key = _key(name, voice, agency)
+def _ask(name: str, url: str, key: str) -> Preview:
     failed = f"{name}.failed"
     try:
         response = get_preview(
@@ -153,7 +165,7 @@ def _ask(name: str, url: str, voice: Voice, agency: UUID | None) -> Preview:
         if isinstance(preview, Elsewhere):
             _keep(f"{name}.redirect", preview.url.encode())
         else:
-            _keep(name, preview)
+            _keep(f"{name}.unsure" if response.may_be_cut_off else name, preview)
         return preview
     _keep(failed, failure.message.encode())
     raise failure
@@ -191,9 +203,9 @@ def _refusal(name: str, key: str) -> str:
 def _preview_in(response: Response) -> Preview:
     """Return what Ultravox's answer holds or leads to. Raises PreviewUnavailable."""
     status = response.status
-    if status == 200:
-        if type_of(response.body):
-            return response.body
+    if status == 200 and type_of(response.body):
+        return response.body
+    if status < 300:
         reason = "What Ultravox sent for this voice is no audio."
     elif status in REDIRECT_STATUSES:
         address = response.headers.get("Location", "")
@@ -206,7 +218,7 @@ def _preview_in(response: Response) -> Preview:
         reason = f"Ultravox refused the agency's API key (status {status})."
     elif status in (404, 410):
         reason = f"Ultravox has no preview of this voice (status {status})."
-    elif status < 500:
+    elif 400 <= status < 500:
         reason = (
             f"This voice's provider refused to speak: it may be out of quota (status {status})."
         )
@@ -226,23 +238,26 @@ def _file(name: str) -> Path:
 
 def _read_recent(name: str) -> bytes | None:
     with contextlib.suppress(OSError):
-        if time.time() - _file(name).stat().st_mtime < KEPT:
+        if (
+            abs(time.time() - _file(name).stat().st_mtime) < KEPT
+        ):  # the clock may have been set back
             return _file(name).read_bytes()
     return None
 
 
 def _keep(name: str, content: bytes) -> None:
     """Write a file, whole or not at all, and make room for it; serving goes on where that fails."""
+    unfinished = _file(f"{name}.{os.getpid()}")
     try:
         settings.PREVIEW_FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=settings.PREVIEW_FOLDER, delete=False
-        ) as file:  # mode 0600
-            file.write(content)
-        _note_use(Path(file.name))
-        Path(file.name).replace(_file(name))
+        unfinished.touch(mode=0o600)
+        unfinished.write_bytes(content)
+        _note_use(unfinished)
+        unfinished.replace(_file(name))
         _make_room()
     except OSError as error:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
         logger.error("Previews are not kept in %s: %s", settings.PREVIEW_FOLDER, error.strerror)
 
 

@@ -28,7 +28,7 @@ from django.db.models import (
     When,
 )  # fmt: skip
 from django.db.models.functions import Coalesce, StrIndex, Substr
-from django.db.models.lookups import GreaterThanOrEqual
+from django.db.models.lookups import Exact
 
 from agencies.callers import Service
 from agencies.models import User
@@ -130,9 +130,9 @@ def _listed(scope: Scope) -> Case:
     seen = AgencyVoice.objects.all() if by_all else AgencyVoice.objects.filter(agency=scope)
     own_starts = starts.filter(agency=OuterRef("agency") if by_all else scope)
     seen = seen.filter(last_seen_at__gte=Subquery(own_starts[:1]))
-    is_as_new = GreaterThanOrEqual(F("last_synced_at"), Subquery(starts[:1]))
+    is_of_it = Exact(F("last_synced_at"), Subquery(starts[:1]))
     return Case(
-        When(ownership=PUBLIC, then=Coalesce(is_as_new, False)),
+        When(ownership=PUBLIC, then=Coalesce(is_of_it, False)),
         default=Q(pk__in=seen.values("voice")),
     )
 
@@ -211,7 +211,10 @@ def _count(groups: list[Group], wanted: dict[int, set[Any]]) -> tuple[int, dict[
         if len(failed) <= 1:
             for place in failed or PLACES:
                 counts[place][group[place]] += count
-    labels = {group[LANGUAGE]: group[-2] for group in groups}
+    labelled = sorted(
+        (group[-1], group[-2], group[LANGUAGE]) for group in groups if group[-2] and group[LANGUAGE]
+    )
+    labels = {language: label for _, label, language in labelled}  # the last, of the most voices
     facets = {
         name: [
             Facet(value, count, labels.get(value) if place == LANGUAGE else None)

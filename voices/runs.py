@@ -27,7 +27,7 @@ from agencies.models import Agency
 from voiceproject.database_errors import state
 from voiceproject.errors import SaveFailed, ServiceError
 from voices.models import SyncRun
-from voices.store import renew_connection
+from voices.store import patience, renew_connection
 from voices.ultravox import KeyRejected, UltravoxError
 
 logger = logging.getLogger(__name__)
@@ -170,7 +170,7 @@ def _abandon_dead() -> None:
     if not OPEN_RUNS.filter(is_dead()).exists():
         return
     try:
-        with _no_waiting(), transaction.atomic():
+        with patience(0), transaction.atomic():
             locked = OPEN_RUNS.filter(is_dead()).select_for_update(skip_locked=True)
             dead = list(locked.values_list("pk", flat=True))
             OPEN_RUNS.filter(pk__in=dead).update(
@@ -182,21 +182,6 @@ def _abandon_dead() -> None:
         return  # somebody is writing, perhaps one of them
     if dead:
         logger.warning("Abandoned runs whose process is gone: %s", dead)
-
-
-@contextmanager
-def _no_waiting() -> Iterator[None]:
-    """Make SQLite refuse a transaction at once while another is writing; PostgreSQL skips locked rows."""
-    if connection.vendor != "sqlite":
-        yield
-        return
-    with connection.cursor() as cursor:
-        patience = cursor.execute("PRAGMA busy_timeout").fetchone()[0]  # milliseconds
-        cursor.execute("PRAGMA busy_timeout = 0")
-        try:
-            yield
-        finally:
-            cursor.execute(f"PRAGMA busy_timeout = {patience}")
 
 
 def _fail(run: SyncRun, error: BaseException) -> None:

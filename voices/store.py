@@ -11,6 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from operator import itemgetter
@@ -29,6 +30,7 @@ from voices.records import COLUMNS, Row
 logger = logging.getLogger(__name__)
 
 COPY_ABOVE = 3000  # voices
+PATIENCE = 3.0  # seconds that a reader waits for rows that somebody is writing
 BATCH = 500  # model instances in memory at a time
 SEARCHED = ("id", "name", "description", "language_label", "primary_language", "provider")
 WRITTEN = (*COLUMNS, "sort_name", "search_text", "last_synced_at")
@@ -88,18 +90,35 @@ def save(run: SyncRun, rows: Sequence[Row], *, deadline: float) -> None:
 
 
 def add_search_texts() -> None:
-    """Give rows that others inserted their search text, but for those that somebody writes right now."""
+    """Give rows that others inserted their search text; where that cannot be, reading goes on without."""
     without = Voice.objects.filter(search_text=None)
-    while without.exists():
-        with transaction.atomic():
-            locked = without.select_for_update(skip_locked=True).only(*SEARCHED).order_by("pk")
-            voices = list(locked[:BATCH])
-            for voice in voices:
-                texts = folded(*(getattr(voice, name) for name in SEARCHED))
-                voice.sort_name, voice.search_text = texts
-            Voice.objects.bulk_update(voices, ["sort_name", "search_text"])
-        if not voices:
-            return
+    try:
+        while without.exists():
+            with patience(PATIENCE), transaction.atomic():
+                _limit_waiting(time.monotonic() + PATIENCE)
+                # In the order of a sync: whoever else does this, or syncs, is waited for.
+                voices = list(without.select_for_update().only(*SEARCHED).order_by("pk")[:BATCH])
+                for voice in voices:
+                    texts = folded(*(getattr(voice, name) for name in SEARCHED))
+                    voice.sort_name, voice.search_text = texts
+                Voice.objects.bulk_update(voices, ["sort_name", "search_text"])
+    except django.db.Error as error:
+        logger.warning("Some voices cannot be searched yet: %s", describe(error))
+
+
+@contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """Bound how long SQLite waits for another writer; on PostgreSQL, each transaction says so itself."""
+    if connection.vendor != "sqlite":
+        yield
+        return
+    with connection.cursor() as cursor:
+        before = cursor.execute("PRAGMA busy_timeout").fetchone()[0]  # milliseconds
+        cursor.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+        try:
+            yield
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout = {before}")
 
 
 def renew_connection() -> None:

@@ -25,7 +25,7 @@ from agencies.credentials import (
 )
 from agencies.models import Agency, User
 from voiceproject.database_errors import describe, save_failed
-from voiceproject.errors import ServiceError
+from voiceproject.errors import Busy, ServiceError
 from voices import runs, store
 from voices.models import SyncRun
 from voices.records import Row, UnusableRecord, to_row
@@ -41,11 +41,6 @@ BACKGROUND = {SyncRun.Trigger.COMMAND, SyncRun.Trigger.SCHEDULE}
 Progress = Callable[[SyncRun], object]
 
 _places = threading.BoundedSemaphore(AT_A_TIME)
-
-
-class Busy(ServiceError):
-    code = "busy"
-    wait = 5.0  # seconds, for Retry-After
 
 
 class WorkerLost(ServiceError):

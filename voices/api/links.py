@@ -4,6 +4,7 @@ Their signature is the same for an hour, so that lists keep their ETag and brows
 until the end of the next hour. It names the caller whom it was given to, for whom Ultravox is asked.
 """
 
+import re
 import time
 from collections.abc import Callable
 from urllib.parse import quote
@@ -12,6 +13,7 @@ from django.core.signing import BadSignature, Signer
 from rest_framework.request import Request
 
 HOUR = 3600  # seconds
+SIGNED = re.compile(r"(([0-9a-f]{1,9})\.([0-9a-z-]{1,36})):([\w-]+)\Z", re.ASCII)
 
 _signer = Signer(salt="voices.preview")
 
@@ -22,7 +24,7 @@ def preview_links(request: Request) -> Callable[[str], str]:
     given = f"{_hour():x}.{request.user.pk}"
 
     def link(voice_id: str) -> str:
-        signature = _signer.signature(f"{given}.{voice_id}")
+        signature = _signer.signature(f"{given}:{voice_id}")
         return f"{start}{quote(voice_id, safe='')}/preview?signature={given}:{signature}"
 
     return link
@@ -33,12 +35,14 @@ def given_to(signed: str, voice_id: str) -> str | None:
 
     Another machine's clock may be in the next hour already.
     """
-    given, _, signature = signed.partition(":")
+    parts = SIGNED.match(signed)
+    if not parts:
+        return None
+    given, hour, caller, signature = parts.groups()
     try:
-        _signer.unsign(f"{given}.{voice_id}:{signature}")
+        _signer.unsign(f"{given}:{voice_id}:{signature}")
     except BadSignature:
         return None
-    hour, _, caller = given.partition(".")
     return caller if int(hour, 16) - _hour() in (-1, 0, 1) else None
 
 

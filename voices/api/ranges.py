@@ -22,10 +22,12 @@ def with_range(request: HttpRequest, response: HttpResponse) -> HttpResponse:
 
     Raises RangeNotSatisfiable if there is no such part. Source: RFC 9110, section 14.
     """
+    if response.status_code != 200:
+        return response
     response["Accept-Ranges"] = "bytes"
     asked = RANGE.match(request.headers.get("Range", ""))
     is_current = request.headers.get("If-Range", response["ETag"]) == response["ETag"]
-    if response.status_code != 200 or not asked or not is_current:
+    if not asked or not is_current:
         return response
     size = len(response.content)
     match asked.groups():

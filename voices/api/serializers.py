@@ -14,6 +14,7 @@ MAX_SEARCH = 1000  # characters
 MAX_PAGE_SIZE = 200
 # Source: RFC 5646, section 2.1, whose subtags have up to eight letters and digits.
 LANGUAGE_TAG = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*\Z")
+NUMBER = re.compile(r"-?[0-9]{1,18}\Z")
 VOICE = (
     "id", "name", "description", "language_label", "primary_language", "ownership", "billing_style",
     "provider", "preview_url", "last_synced_at", "listed",
@@ -44,9 +45,9 @@ class Query(serializers.Serializer):
                 wrong[name] = ["There is no such parameter."]
             elif not isinstance(field, serializers.ListField) and len(values) > 1:
                 wrong[name] = ["Give it once."]
-            elif values == [""] and not isinstance(
-                field, serializers.ListField | serializers.CharField
-            ):
+            elif isinstance(field, serializers.IntegerField) and not NUMBER.match(values[0]):
+                wrong[name] = ["It is not a whole number."]
+            elif isinstance(field, serializers.ChoiceField) and not values[0]:
                 wrong[name] = ["It is empty."]
         if wrong:
             raise serializers.ValidationError(wrong)
@@ -87,11 +88,14 @@ class VoicesQuery(PageQuery):
 
     def validate_language(self, languages: list[str]) -> list[str]:
         """Take what is a language tag, and whatever else Ultravox calls one."""
-        odd = {tag for tag in languages if tag != queries.NONE and not LANGUAGE_TAG.match(tag)}
-        visible = queries.visible_to(self.context["caller"])
-        known = visible.filter(primary_language__in=odd).values_list("primary_language", flat=True)
-        if odd and odd - set(known):
-            raise serializers.ValidationError("Is not a language tag like en or en-US.")
+        odd = {
+            tag.lower() for tag in languages if tag != queries.NONE and not LANGUAGE_TAG.match(tag)
+        }
+        if odd:
+            visible = queries.visible_to(self.context["caller"]).exclude(primary_language=None)
+            known = visible.values_list("primary_language", flat=True).distinct()
+            if odd - {str(language).lower() for language in known}:
+                raise serializers.ValidationError("Is not a language tag like en or en-US.")
         return languages
 
 

@@ -28,6 +28,7 @@ from voiceproject.errors import ServiceError
 logger = logging.getLogger(__name__)
 
 CHUNK = 256 * 1024  # bytes
+MAX_URL = 16_384  # characters; Django redirects to no longer ones
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -172,8 +173,12 @@ def _parse(url: str) -> Url:
 def server_of(url: str) -> tuple[str, int | None]:
     """Return the host and the port of an http or https URL. Raises UltravoxError if it is none."""
     scheme, host, port = _origin(_parse(url))
-    if scheme not in DEFAULT_PORTS:
-        raise UltravoxError("An address is not http or https.")
+    try:
+        urlsplit(url)  # it refuses what urllib3 takes, and other libraries believe it
+    except ValueError as error:
+        raise UltravoxError("An address is malformed.") from error
+    if scheme not in DEFAULT_PORTS or len(url) > MAX_URL:
+        raise UltravoxError("An address is too long, or not http or https.")
     return host or "", port
 
 
