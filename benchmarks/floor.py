@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from voices.folding import folded
+
 API_KEY = "sandbox-key"
 FIELDS = {
     "id": "voiceId",
@@ -27,9 +29,15 @@ FIELDS = {
     "provider": "provider",
     "preview_url": "previewUrl",
 }
-COLUMNS = [*FIELDS, "definition", "last_synced_at"]
+COLUMNS = [*FIELDS, "sort_name", "search_text", "definition", "last_synced_at"]
 NAMES = ", ".join(COLUMNS)
 UPDATES = ", ".join(f"{column} = EXCLUDED.{column}" for column in COLUMNS[1:])
+
+
+def readable(record: dict[str, Any]) -> tuple[str, str]:
+    """Return what reading needs of a record: its `sort_name` and its `search_text`."""
+    searched = ("voiceId", "name", "description", "languageLabel", "primaryLanguage", "provider")
+    return folded(*map(record.get, searched))  # type: ignore[arg-type]
 
 
 def fetch(url: str) -> Iterator[dict[str, Any]]:
@@ -62,10 +70,11 @@ def postgresql(database: str, url: str) -> Callable[[], object]:
                 prepare=False,
             )
             with cursor.copy(f"COPY incoming ({NAMES}) FROM STDIN (FORMAT BINARY)") as copy:
-                copy.set_types([*["text"] * len(FIELDS), "jsonb", "timestamptz"])
+                copy.set_types([*["text"] * (len(FIELDS) + 2), "jsonb", "timestamptz"])
                 for record in records:
                     texts = [record.get(field) for field in fields]
-                    copy.write_row([*texts, record.get("definition"), now])
+                    row = [*texts, *readable(record), record.get("definition"), now]
+                    copy.write_row(row)
             cursor.execute(
                 f"INSERT INTO ultravox_voices ({NAMES}) SELECT {NAMES} FROM incoming"
                 f" ON CONFLICT (id) DO UPDATE SET {UPDATES}",
@@ -89,7 +98,12 @@ def sqlite(database: str, url: str) -> Callable[[], object]:
     def sync() -> None:
         fields, now = list(FIELDS.values()), datetime.now(UTC).replace(tzinfo=None).isoformat(" ")
         rows = [
-            (*map(record.get, fields), orjson.dumps(record["definition"]).decode(), now)
+            (
+                *map(record.get, fields),
+                *readable(record),
+                orjson.dumps(record["definition"]).decode(),
+                now,
+            )
             for record in fetch(url)
         ]
         connection.execute("BEGIN IMMEDIATE")

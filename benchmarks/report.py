@@ -211,13 +211,14 @@ What a sync costs, beside what it costs at least. Written by `make bench`; see `
 
 - The floor only does what is indispensable: raw `http.client` on one connection, orjson, then on
   PostgreSQL binary COPY into a temporary table and one `INSERT ... SELECT ... ON CONFLICT`, on SQLite
-  one `executemany` upsert. No retries, no checks, no history.
+  one `executemany` upsert. No retries, no checks, no history, no record of who saw what.
 - The project is `voices.sync.sync_voices`, with all that it promises.
 - Textbook is Django as its documentation shows it: requests, `r.json()`, model instances, one
   `bulk_create(update_conflicts=True)`.
 
-Each contender is a process of its own with a database of its own on the same server, told to sync in
-turns; the sandbox is another process, its pages made ahead. Ratios are to the floor.
+All of them write the text that searches read. Each contender is a process of its own with a database of its
+own on the same server, told to sync in turns; the sandbox is another process, its pages made ahead. Ratios
+are to the floor.
 """
 
 

@@ -9,7 +9,7 @@ import requests
 from django.db import connection
 from django.utils import timezone
 
-from benchmarks.floor import API_KEY, COLUMNS, FIELDS
+from benchmarks.floor import API_KEY, COLUMNS, FIELDS, readable
 
 
 def prepare() -> Callable[[], object]:
@@ -41,6 +41,7 @@ def sync() -> None:
         [
             Voice(
                 **{column: record.get(field) for column, field in FIELDS.items()},
+                **dict(zip(("sort_name", "search_text"), readable(record), strict=True)),
                 definition=record.get("definition"),
                 last_synced_at=now,
             )

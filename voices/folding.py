@@ -8,41 +8,11 @@ from functools import lru_cache
 SORTED = ("primary_language", "provider")  # the lines of a search text after the name
 SORT_LENGTH = 100  # characters; an index takes no more than some 2,700 bytes
 LIKE_LETTERS = {"ı": "i", "æ": "ae", "œ": "oe", "þ": "th"}
-
-ACCENTED = re.compile(
-    "([^\u0300-\u036f])[\u0300-\u036f]+"
-)  # by accents that stay characters of their own
-
-
-class _Letters(dict[int, str]):
-    """What becomes of each character; made when it is first met."""
-
-    def __missing__(self, code: int) -> str:
-        letter = "".join(map(_base, _base(chr(code)).casefold()))
-        self[code] = LIKE_LETTERS.get(letter, letter)
-        return self[code]
-
-
-def _base(letter: str) -> str:
-    """Return a Latin letter without its accents, strokes and hooks, any other as it is.
-
-    Unicode's names say which that is: LATIN SMALL LETTER O WITH STROKE.
-    """
-    with contextlib.suppress(KeyError):
-        if _is_latin(letter):
-            return unicodedata.lookup(unicodedata.name(letter).partition(" WITH ")[0])
-    return letter
-
-
-def _is_latin(letter: str) -> bool:
-    return unicodedata.name(letter, "").startswith("LATIN")
-
-
-def _without_accents(accented: re.Match[str]) -> str:
-    return accented[1] if _is_latin(accented[1]) else accented[0]
-
-
-_letters = _Letters()
+# Latin letters beyond ASCII that NFKC leaves; accents that stay characters of their own behind a letter.
+LATIN = re.compile(
+    "[\u00c0-\u02af\u1d00-\u1dbf\u1e00-\u1eff\u2c60-\u2c7f\ua722-\ua7ff\uab30-\uab6f]"
+)
+ACCENTED = re.compile("([^\u0300-\u036f])[\u0300-\u036f]+")
 
 
 def fold(text: str) -> str:
@@ -50,9 +20,33 @@ def fold(text: str) -> str:
     if text.isascii():
         text = text.lower()
     else:
-        text = ACCENTED.sub(_without_accents, unicodedata.normalize("NFKC", text))
-        text = unicodedata.normalize("NFKC", text.translate(_letters))
+        text = unicodedata.normalize("NFKC", text).casefold()
+        text = LATIN.sub(_plain, ACCENTED.sub(_without_accents, text))
+        text = unicodedata.normalize("NFKC", text)
     return text.replace("\n", " ")
+
+
+def _without_accents(accented: re.Match[str]) -> str:
+    letter = accented[1]
+    is_latin = letter.isascii() or LATIN.match(letter)
+    return letter if is_latin else accented[0]
+
+
+def _plain(letter: re.Match[str]) -> str:
+    return _base(letter[0])
+
+
+@lru_cache(maxsize=2000)
+def _base(letter: str) -> str:
+    """Return a Latin letter without its accents, strokes and hooks, any other as it is.
+
+    Unicode's names say which that is: LATIN SMALL LETTER O WITH STROKE.
+    """
+    name = unicodedata.name(letter, "").partition(" WITH ")[0]
+    with contextlib.suppress(KeyError):
+        if name.startswith("LATIN"):
+            letter = unicodedata.lookup(name).casefold()
+    return LIKE_LETTERS.get(letter, letter)
 
 
 _fold_often = lru_cache(maxsize=1000)(fold)  # what many voices share

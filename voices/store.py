@@ -21,10 +21,11 @@ import django.db
 from django.db import connection, transaction
 from django.utils import timezone
 
+from agencies.models import Agency
 from voiceproject.database_errors import describe, state
 from voiceproject.errors import SaveFailed
 from voices.folding import folded
-from voices.models import PUBLIC, AgencyVoice, JSONText, SyncRun, Voice
+from voices.models import PUBLIC, JSONText, SyncRun, Voice
 from voices.records import COLUMNS, Row
 
 logger = logging.getLogger(__name__)
@@ -34,15 +35,7 @@ PATIENCE = 3.0  # seconds that a reader waits for rows that somebody is writing
 BATCH = 500  # model instances in memory at a time
 SEARCHED = ("id", "name", "description", "language_label", "primary_language", "provider")
 WRITTEN = (*COLUMNS, "sort_name", "search_text", "last_synced_at")
-CLOSED = (
-    "status",
-    "finished_at",
-    "pages",
-    "voices",
-    "total",
-    "synced",
-    "skipped",
-)  # columns of a run
+CLOSED = ("status", "finished_at", "pages", "voices", "total", "synced", "skipped")
 _OWNERSHIP = list(COLUMNS).index("ownership")
 _searched_of = itemgetter(*map(list(COLUMNS).index, SEARCHED))
 # PostgreSQL: serialization_failure, deadlock_detected. Source: its manual, appendix A.
@@ -213,14 +206,17 @@ def _copy(rows: Sequence[Row], synced_at: datetime) -> None:
         cursor.execute("DROP TABLE incoming")
 
 
-def _remember_who_saw(rows: Sequence[Any], run: Any) -> None:
-    """Record which voices that are not public the run's agency sees; lately, if it still exists."""
-    seen = [row[0] for row in rows if row[_OWNERSHIP] != PUBLIC]
-    AgencyVoice.objects.bulk_create(
-        (
-            AgencyVoice(agency_id=run.agency_id, voice_id=voice_id, last_seen_at=run.started_at)
-            for voice_id in seen
-        ),
-        batch_size=BATCH, update_conflicts=True,
-        unique_fields=["agency", "voice"], update_fields=["last_seen_at"],
-    )  # fmt: skip
+def _remember_who_saw(rows: Sequence[Row], run: SyncRun) -> None:
+    """Record which of the voices that were written are not public: the run's agency sees them."""
+    if all(row[_OWNERSHIP] == PUBLIC for row in rows):
+        return
+    agency = Agency._meta.pk.get_db_prep_value(run.agency_id, connection)
+    seen_at = connection.ops.adapt_datetimefield_value(run.started_at)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO agency_voices (agency_id, voice_id, last_seen_at)"
+            " SELECT %s, id, last_synced_at FROM ultravox_voices"
+            " WHERE last_synced_at = %s AND (ownership <> %s OR ownership IS NULL)"
+            " ON CONFLICT (agency_id, voice_id) DO UPDATE SET last_seen_at = EXCLUDED.last_seen_at",
+            [agency, seen_at, PUBLIC],
+        )

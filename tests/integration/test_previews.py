@@ -204,7 +204,8 @@ def test_a_private_preview_is_for_those_who_see_the_voice_kept_or_not(
     clone = make("v", ultravox, ownership="private")
     AgencyVoice.objects.create(agency=user.agency, voice=clone, last_seen_at=NOW)
     assert_error(hear(headers=bearer(stranger)), 404, "not_found")
-    assert hear(headers=bearer(user)).status_code == 200
+    heard = hear(headers=bearer(user))
+    assert (heard.status_code, "authorization" in heard["Vary"].lower()) == (200, True)
     assert_error(hear(headers=bearer(stranger)), 404, "not_found")
     assert hear().status_code == 200
     assert len(ultravox.requests) == 1

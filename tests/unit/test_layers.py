@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "voices.models": {"agencies.models"},
     "voices.records": set(),
     "voices.store": {
+        "agencies.models",
         "voiceproject.database_errors",
         "voiceproject.errors",
         "voices.folding",

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django.http import HttpResponse, HttpResponseRedirect
+from django.utils.cache import patch_vary_headers
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.exceptions import NotAuthenticated, NotFound, Throttled
 from rest_framework.request import Request
@@ -18,13 +19,13 @@ from voiceproject.slashes import SLASH
 from voices import queries
 from voices.api.links import given_to
 from voices.api.ranges import with_range
-from voices.api.reading import READ_ERRORS, VOICE_ID, ReadView, unless_known
+from voices.api.reading import CREDENTIALS, READ_ERRORS, VOICE_ID, ReadView, unless_known
 from voices.models import Voice
 from voices.previews import Elsewhere, preview_of, type_of
 
 PREVIEW_ERRORS = (
     "not_found", "no_preview", "no_api_key", "credentials_unavailable", "preview_unavailable",
-    "range_not_satisfiable",
+    "range_not_satisfiable", "busy",
 )  # fmt: skip
 
 
@@ -74,6 +75,8 @@ class PreviewView(ReadView):
         response = HttpResponse(preview, content_type=type_of(preview))
         response["ETag"] = f'"{hashlib.sha256(preview).hexdigest()[:32]}"'
         response["Cache-Control"] = "private, max-age=3600"
+        if not self.given_to:
+            patch_vary_headers(response, CREDENTIALS)  # who logs in next may not hear it
         return with_range(request, unless_known(request, response))
 
 

@@ -35,6 +35,7 @@ from voices.models import SyncRun
 from voices.words import label
 
 VOICE_ID = OpenApiParameter("voice_id", str, "path", description="Percent-encoded, slashes too.")
+CREDENTIALS = ("Authorization", "apikey", "Cookie")  # headers
 READ_ERRORS = (
     "not_authenticated", "invalid_token", "invalid_api_key", "not_agency_user", "method_not_allowed",
     "rate_limited", "internal_error", "database_unavailable",
@@ -203,7 +204,7 @@ def _answer(request: Request, content: dict[str, Any]) -> HttpResponse:
     response = HttpResponse(body, content_type="application/json")
     response["ETag"] = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     response["Cache-Control"] = "private, no-cache"
-    patch_vary_headers(response, ["Authorization", "apikey", "Cookie"])
+    patch_vary_headers(response, CREDENTIALS)
     return unless_known(request, response)
 
 
