@@ -24,6 +24,8 @@ limit_request_field_size = 66 * 1024
 # Django reads X-Forwarded-Proto, where DJANGO_TRUSTED_PROXIES says so; nobody sets SCRIPT_NAME.
 forwarded_allow_ips = ""
 control_socket_disable = True
+# Where there is an access log, it is without queries, which may be signatures.
+access_log_format = '%(h)s %(t)s "%(m)s %(U)s %(H)s" %(s)s %(b)s'
 
 
 QUOTING = re.compile(

@@ -24,6 +24,7 @@ import requests
 from cryptography.fernet import Fernet
 from django.apps import apps
 
+from sandbox.audio import wav
 from sandbox.catalogue import make_voices
 from tests.support.jwks import claims
 from tests.support.project import Project, wait_for
@@ -215,7 +216,10 @@ class Drive:
             "responseSampleRate": 24_000,
             "unknown": [{"deep": markers["definition nested"]}],
         }
-        self.voice = {"voiceId": VOICE, "name": "Generic", "definition": {"generic": generic}}
+        self.voice = {
+            "voiceId": VOICE, "name": "Generic", "definition": {"generic": generic},
+            "previewUrl": f"{ultravox.url}/api/voices/{VOICE}/preview",
+        }  # fmt: skip
         ultravox.keys = {markers["working key"], markers["new key"]}
         ultravox.voices = [*make_voices(2, base_url=ultravox.url), self.voice]
         broker = project().folder / "broker"
@@ -274,6 +278,9 @@ class Drive:
             for kind, token in response.json().items():
                 self.markers.add(name := f"{kind} token {len(self.outputs)}", token)
                 may_hold.add(name)
+        for signature in re.findall(r'/preview\?signature=[^":]+:([\w-]+)"', response.text):
+            self.markers.add(name := f"signature {signature}", signature)
+            may_hold.add(name)
         if session := response.cookies.get("sessionid"):
             self.markers.add(name := f"session {session}", session, session[:CORE])
             may_hold.add(name)
@@ -497,6 +504,44 @@ def drive_api(drive: Drive) -> None:
     drive.http.get(f"{drive.url}/api/schema/", timeout=30)
 
 
+def drive_reading(drive: Drive) -> None:
+    """Find voices and hear them, also while Ultravox fails."""
+    bearer = {"authorization": f"Bearer {drive.sign_in('working')['access']}"}
+
+    def get(path: str, status: int, headers: dict[str, str]) -> Any:
+        answer = drive.http.get(f"{drive.url}{path}", headers=headers, timeout=30)
+        assert answer.status_code == status, (path, answer.text)
+        return answer
+
+    assert drive.sync(bearer["authorization"].removeprefix("Bearer ")) == 200
+    for headers in (bearer, {"apikey": drive.markers["service key"]}):
+        for path in (
+            "/api/voices/",
+            f"/api/voices/{VOICE}/",
+            "/api/sync-runs/",
+            "/api/voices/?search=e",
+        ):
+            found = get(path, 200, headers)
+    get("/api/voices/?page=x", 400, bearer)
+    [link] = [row["preview_url"] for row in found.json()["results"] if row["id"] == VOICE]
+    path = link.removeprefix(drive.url)
+    for number, fault in enumerate(faults(drive).values()):
+        # Another address, since a failure is remembered for a minute.
+        drive.database.rows(
+            "UPDATE ultravox_voices SET preview_url ="
+            f" '{drive.ultravox.url}/api/voices/{VOICE}/preview?{number}' WHERE id = '{VOICE}'"
+        )
+        drive.ultravox.previews = fault
+        get(path, 502, {})
+    drive.ultravox.previews = lambda exchange: exchange.reply(200, wav("v"))
+    drive.database.rows("UPDATE ultravox_voices SET definition = NULL")
+    for part, status in (("", 200), ("bytes=0-1", 206), ("bytes=999999999-", 416)):
+        get(path, status, {"range": part})
+    get(f"{path}x", 401, {})
+    drive.ultravox.previews = None
+    assert drive.sync(bearer["authorization"].removeprefix("Bearer ")) == 200
+
+
 def drive_admin(drive: Drive) -> requests.Session:
     markers, ids = drive.markers, drive.ids
     drive.log_in("super@example.com", "wrong password")
@@ -632,6 +677,7 @@ def test_secrets_stay_where_they_belong(
         drive_commands(drive)
     drive.serve()
     drive_api(drive)
+    drive_reading(drive)
     admin = drive_admin(drive)
     if debug == "true":
         crawl_admin(drive, admin)
