@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
-from rest_framework.exceptions import NotAuthenticated, PermissionDenied, Throttled
+from rest_framework.exceptions import NotAuthenticated, PermissionDenied
 from rest_framework.request import Request
 
 from agencies.models import User
@@ -42,9 +42,7 @@ class CallerAuthentication(BaseAuthentication):
         try:
             return _caller(request), None
         except (NotAuthenticated, InvalidApiKey, InvalidToken):
-            throttle = FailedAuthenticationThrottle()
-            if not throttle.allow_request(request, view=throttle):
-                raise Throttled(wait=throttle.wait()) from None
+            FailedAuthenticationThrottle().count(request)
             raise
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from django.http import HttpRequest
 from redis.exceptions import RedisError
+from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle, ScopedRateThrottle
 
@@ -66,6 +67,11 @@ class Throttle(ScopedRateThrottle):
         except RedisError as error:
             logger.error("Requests are not counted: CACHE_URL fails with %s", type(error).__name__)
             return True
+
+    def count(self, request: Request) -> None:
+        """Count a request by this throttle's own `throttle_scope`. Raises Throttled beyond its rate."""
+        if not self.allow_request(request, view=self):
+            raise Throttled(wait=self.wait())
 
 
 class FailedAuthenticationThrottle(Throttle):

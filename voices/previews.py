@@ -36,7 +36,7 @@ from voices.ultravox import (
     UltravoxError,
     get_preview,
     server_of,
-)  # fmt: skip
+)
 
 logger = logging.getLogger(__name__)
 
@@ -238,9 +238,8 @@ def _file(name: str) -> Path:
 
 def _read_recent(name: str) -> bytes | None:
     with contextlib.suppress(OSError):
-        if (
-            abs(time.time() - _file(name).stat().st_mtime) < KEPT
-        ):  # the clock may have been set back
+        age = time.time() - _file(name).stat().st_mtime
+        if abs(age) < KEPT:  # it is below 0 where the clock was set back
             return _file(name).read_bytes()
     return None
 

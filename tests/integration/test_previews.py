@@ -4,7 +4,7 @@ import errno
 import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -335,10 +335,11 @@ def test_audio_that_may_be_cut_off_is_kept_for_a_minute_only(
         assert hear().content == WAV
 
 
-def test_more_listeners_than_a_process_holds(
+@pytest.fixture
+def slow(
     migrated: Database, tmp_path: Path, ultravox: Ultravox
-) -> None:
-    """While Ultravox hangs, 20 requests wait for it, more are `busy` at once, and all others go on."""
+) -> Iterator[tuple[str, threading.Event]]:
+    """The URL of a process with voices "v0" to "v29", whose previews come once the event is set."""
     go = threading.Event()
 
     def slowly(exchange: Exchange) -> None:
@@ -354,58 +355,41 @@ def test_more_listeners_than_a_process_holds(
         add_agency(project)
         assert project.manage("sync_voices").returncode == 0
         url = project.serve("--workers=1")
+        ultravox.reset()
         ultravox.previews = slowly
+        yield url, go
 
-        def listen(number: int) -> requests.Response:
-            address = f"{url}/api/voices/v{number}/preview"
-            return requests.get(address, headers=SERVICE, timeout=30)
 
-        with ThreadPoolExecutor(30) as listeners:
-            calls = [listeners.submit(listen, number) for number in range(30)]
-            wait_for(lambda: sum(call.done() for call in calls) == 10)
-            for refused in [call.result() for call in calls if call.done()]:
-                assert (refused.status_code, refused.json()["code"]) == (503, "busy")
-                assert int(refused.headers["Retry-After"]) >= 1
-            began = time.monotonic()
-            listing = requests.get(f"{url}/api/voices/", headers=SERVICE, timeout=30)
-            assert (listing.status_code, time.monotonic() - began < 3) == (200, True)
-            go.set()
-            assert sorted(call.result().status_code for call in calls) == [200] * 20 + [503] * 10
+def listen(url: str, number: int) -> requests.Response:
+    return requests.get(f"{url}/api/voices/v{number}/preview", headers=SERVICE, timeout=30)
+
+
+def test_more_listeners_than_a_process_holds(slow: tuple[str, threading.Event]) -> None:
+    """While Ultravox hangs, 20 requests wait for it, more are `busy` at once, and all others go on."""
+    url, go = slow
+    with ThreadPoolExecutor(30) as listeners:
+        calls = [listeners.submit(listen, url, number) for number in range(30)]
+        wait_for(lambda: sum(call.done() for call in calls) == 10)
+        for refused in [call.result() for call in calls if call.done()]:
+            assert (refused.status_code, refused.json()["code"]) == (503, "busy")
+            assert int(refused.headers["Retry-After"]) >= 1
+        began = time.monotonic()
+        listing = requests.get(f"{url}/api/voices/", headers=SERVICE, timeout=30)
+        assert (listing.status_code, time.monotonic() - began < 3) == (200, True)
+        go.set()
+        assert sorted(call.result().status_code for call in calls) == [200] * 20 + [503] * 10
 
 
 def test_listeners_who_come_meanwhile_wait_for_one_answer(
-    migrated: Database, tmp_path: Path, ultravox: Ultravox
+    slow: tuple[str, threading.Event], ultravox: Ultravox
 ) -> None:
-    go = threading.Event()
-
-    def slowly(exchange: Exchange) -> None:
-        go.wait(10)
-        exchange.reply(200, WAV)
-
-    ultravox.voices = [
-        {
-            "voiceId": "v",
-            "name": "V",
-            "ownership": "public",
-            "previewUrl": f"{ultravox.url}/api/voices/v/preview",
-        }
-    ]
-    with own_project(migrated, tmp_path, ULTRAVOX_API_URL=ultravox.url) as project:
-        add_agency(project)
-        assert project.manage("sync_voices").returncode == 0
-        url = project.serve("--workers=1")
-        ultravox.reset()
-        ultravox.previews = slowly
-
-        def listen() -> bytes:
-            return requests.get(f"{url}{ADDRESS}", headers=SERVICE, timeout=30).content
-
-        with ThreadPoolExecutor(20) as listeners:
-            heard = [listeners.submit(listen) for _ in range(20)]
-            ultravox.wait_for_requests(1, 20)
-            go.set()
-            assert {each.result() for each in heard} == {WAV}
-        assert len(ultravox.requests) == 1
+    url, go = slow
+    with ThreadPoolExecutor(20) as listeners:
+        heard = [listeners.submit(listen, url, 0) for _ in range(20)]
+        ultravox.wait_for_requests(1, 20)
+        go.set()
+        assert {each.result().content for each in heard} == {WAV}
+    assert len(ultravox.requests) == 1
 
 
 # Where audio lies in public

@@ -7,7 +7,7 @@ from uuid import UUID
 from django.http import HttpResponse, HttpResponseRedirect
 from django.utils.cache import patch_vary_headers
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
-from rest_framework.exceptions import NotAuthenticated, NotFound, Throttled
+from rest_framework.exceptions import NotAuthenticated, NotFound
 from rest_framework.request import Request
 
 from agencies.callers import Service
@@ -37,7 +37,7 @@ class PreviewView(ReadView):
         signed = request.query_params.get("signature")
         self.voice_id = kwargs["voice_id"].replace(SLASH, "/")
         self.given_to = given_to(signed, self.voice_id) if signed else None
-        if self.given_to and request.method in self.allowed_methods:
+        if self.given_to:
             return
         try:
             super().initial(request, *args, **kwargs)
@@ -66,7 +66,9 @@ class PreviewView(ReadView):
             raise NotFound()
         caller = self.given_to or str(request.user.pk)
         preview = preview_of(
-            voice, agency=_agency_of(caller), before_asking=lambda: _count(request, caller)
+            voice,
+            agency=_agency_of(caller),
+            before_asking=lambda: PreviewThrottle(caller).count(request),
         )
         if isinstance(preview, Elsewhere):
             elsewhere = HttpResponseRedirect(preview.url)
@@ -85,12 +87,6 @@ def _agency_of(caller: str) -> UUID | None:
     if caller == Service.pk:
         return None
     return User.objects.filter(pk=caller).values_list("agency_id", flat=True).first()
-
-
-def _count(request: Request, caller: str) -> None:
-    throttle = PreviewThrottle(caller)
-    if not throttle.allow_request(request, view=throttle):
-        raise Throttled(wait=throttle.wait())
 
 
 class PreviewThrottle(Throttle):

@@ -28,7 +28,7 @@ from voices.api.serializers import (
     VoicesQuery,
     VoicesSerializer,
     VoiceWithDefinitionSerializer,
-)  # fmt: skip
+)
 from voices.api.views import ApiView
 from voices.masking import masked
 from voices.models import SyncRun
@@ -162,15 +162,14 @@ def _page(request: Request, query: dict[str, Any], count: int) -> dict[str, Any]
     if number > pages:
         raise ValidationError({"page": [f"The last page is {pages}."]})
     url = request.build_absolute_uri()
-    previous = replace_query_param(url, "page", number - 1)
+    previous = (
+        remove_query_param(url, "page") if number == 2
+        else replace_query_param(url, "page", number - 1)
+    )  # fmt: skip
     return {
         "count": count,
         "next": replace_query_param(url, "page", number + 1) if number < pages else None,
-        "previous": None
-        if number == 1
-        else previous
-        if number > 2
-        else remove_query_param(url, "page"),
+        "previous": previous if number > 1 else None,
     }
 
 
