@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlencode
+from urllib.parse import parse_qsl, unquote, urlencode
 
 from sandbox import audio
 from sandbox.catalogue import PROVIDER_LABELS
@@ -108,7 +108,7 @@ class Api:
         voice = self._find(match[1])
         if voice is None:
             return as_json(404, {"detail": "No Voice matches the given query."})
-        return self._preview(match[1], base_url) if match[2] else as_json(200, voice)
+        return self._preview(match[1]) if match[2] else as_json(200, voice)
 
     def listing(self, target: str, *, base_url: str) -> Answer:
         """Answer a request for a page that has the key."""
@@ -187,12 +187,10 @@ class Api:
         headers = {"Content-Type": "audio/wav", "Access-Control-Allow-Origin": "*"}
         return Answer(200, audio.wav(voice_id), headers)
 
-    def _preview(self, voice_id: str, base_url: str) -> Answer:
-        """Answer in one of three ways, always the same one for a voice."""
-        way = zlib.crc32(voice_id.encode("utf-8", "replace")) % 8
-        if way == 0:
-            return Answer(302, headers={"Location": f"{base_url}/audio/{quote(voice_id)}.wav"})
-        if way < 3:  # as Ultravox does with some providers' MP3
+    def _preview(self, voice_id: str) -> Answer:
+        """Answer in one of two ways, always the same one for a voice."""
+        if zlib.crc32(voice_id.encode("utf-8", "replace")) % 3 == 0:
+            # As Ultravox does with some providers' MP3
             return Answer(200, audio.mp3(), {"Content-Type": "text/plain"})
         return Answer(200, audio.wav(voice_id), {"Content-Type": "audio/wav"})
 

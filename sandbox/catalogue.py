@@ -176,7 +176,7 @@ def _definition(provider: str | None, number: int, token: str, tag: str) -> dict
             }
 
 
-def _make_voice(number: int, base_url: str) -> Voice:
+def _make_voice(number: int, base_url: str, public_url: str) -> Voice:
     identity = uuid.uuid5(_NAMESPACE, str(number))
     voice_id = str(identity)
     turn, place = divmod(number, len(LANGUAGES))
@@ -188,7 +188,10 @@ def _make_voice(number: int, base_url: str) -> Voice:
     if turn >= len(names):
         name = f"{name} {turn // len(names) + 1}"
     private = provider is None or number % 9 == 4
-    path = f"/api/voices/{voice_id}/preview" if number % 3 == 2 else f"/audio/{voice_id}.wav"
+    keyed, public = (
+        f"{base_url}/api/voices/{voice_id}/preview",
+        f"{public_url}/audio/{voice_id}.wav",
+    )
     multilingual = number % 17 == 16
     voice: Voice = {"voiceId": voice_id, "name": name}
     if number % 13 != 12:
@@ -204,7 +207,7 @@ def _make_voice(number: int, base_url: str) -> Voice:
         voice["primaryLanguage"] = None
     voice["languageLabel"] = None if multilingual else language.label
     # Ultravox documents an address for each; a page has to cope with none all the same.
-    voice["previewUrl"] = None if number % 37 == 36 else base_url + path
+    voice["previewUrl"] = None if number % 37 == 36 else keyed if number % 3 == 2 else public
     voice["ownership"] = "private" if private else "public"
     voice["billingStyle"] = (
         "VOICE_BILLING_STYLE_EXTERNAL"
@@ -219,7 +222,9 @@ def _make_voice(number: int, base_url: str) -> Voice:
 def make_voices(count: int = 300, *, base_url: str) -> list[Voice]:
     """Return the first `count` made-up voices, the same ones each time.
 
-    Their previews lie under `base_url`: some are a public audio file, the others need the key.
+    Their previews lie under `base_url` and need the key, or are public audio files, on another host as those
+    of Ultravox are: this machine has two names.
     """
     base_url = base_url.rstrip("/")
-    return [_make_voice(number, base_url) for number in range(count)]
+    public_url = base_url.replace("//127.0.0.1:", "//localhost:")
+    return [_make_voice(number, base_url, public_url) for number in range(count)]
