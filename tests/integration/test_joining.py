@@ -283,7 +283,8 @@ class TestInOneProcess:
         first, second = (call.exception(20) for call in calls)
         assert isinstance(first, KeyRejected)
         assert isinstance(second, KeyRejected)
-        assert str(first) == str(second) == "Ultravox refused this API key with status 401."
+        assert str(first) == str(second)
+        assert "refused this API key with status 401" in str(first)
         run = SyncRun.objects.get()
         assert (run.agency, run.status, run.error_message) == (agency, "failed", str(first))
 
@@ -301,7 +302,7 @@ class TestInOneProcess:
         else:
             assert str(joined.exception(20)) == "It is away."
         refused = SyncRun.objects.exclude(pk=run.pk).get()
-        assert refused.error_message == "Ultravox refused this API key with status 401."
+        assert "refused this API key with status 401" in refused.error_message
 
     def test_a_herd_is_one_sync(self, ultravox: Ultravox, agency: Agency) -> None:
         """However soon each ends: a key that cannot be decrypted, and a listing that comes at once."""

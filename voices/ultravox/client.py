@@ -188,7 +188,11 @@ def _status_error(response: Response) -> UltravoxError:
     delay = _retry_after(response.headers.get("Retry-After", "")) if is_transient else None
     kind, message = UltravoxError, f"Ultravox answered with status {status}; nothing was changed."
     if status in KEY_STATUSES:
-        kind, message = KeyRejected, f"Ultravox refused this API key with status {status}."
+        kind = KeyRejected
+        message = (
+            f"Ultravox refused this API key with status {status}; "
+            "ask an administrator to enter one that works."
+        )
     return kind(message, is_transient=is_transient, delay=delay)
 
 
