@@ -116,9 +116,10 @@ def _announce(url: str, voices: str, new_user: "User | None") -> None:
         new_user.save()
         login = f"{EMAIL}, password {password} (shown only now)"
     print(f"""
-  Admin   {url}/admin/
+  Voices  {url}/
   Login   {login}
-  Voices  {voices}
+  Admin   {url}/admin/
+  Source  {voices}
   Sync    curl -X POST {url}/functions/v1/voices-sync \\
             -H "apikey: $(sed -n 's/^SERVICE_API_KEYS=//p' .env)"
   End     Ctrl-C

@@ -137,8 +137,8 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}Validator"}
     for name in ("UserAttributeSimilarity", "MinimumLength", "CommonPassword", "NumericPassword")
 ]
-LOGIN_URL = "admin:login"
-LOGIN_REDIRECT_URL = "admin:index"
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "library"
 AXES_COOLOFF_TIME = LOGIN_LOCK_MINUTES / 60
 AXES_HANDLER = "agencies.lockout.Handler"
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
@@ -232,7 +232,7 @@ match CELERY_BROKER_URL.split("://"):
 
 # Pages for people redirect to HTTPS, and show errors as pages. Other addresses never redirect: that loses
 # a POST.
-PAGE_ADDRESSES = r"admin(?:/|\Z)|\Z"
+PAGE_ADDRESSES = r"(?:admin|login|logout)(?:/|\Z)|\Z"
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [rf"^(?!{PAGE_ADDRESSES})"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
@@ -248,6 +248,8 @@ if not HTTPS:
     SILENCED_SYSTEM_CHECKS += ["security.W004", "security.W008", "security.W012", "security.W016"]
 CONTENT_SECURITY_POLICY = {"DIRECTIVES": {
     "default-src": [SELF], "img-src": [SELF, "data:"], "object-src": [NONE],
+    # Previews are played from where providers keep them, by HTTP where this is not HTTPS itself.
+    "media-src": [SELF, "https:", *([] if HTTPS else ["http:"])],
     "base-uri": [SELF], "form-action": [SELF], "frame-ancestors": [NONE],
 }}  # fmt: skip
 

@@ -1,9 +1,12 @@
 """All addresses. API addresses answer with and without a slash at the end, and never redirect."""
 
 from django.contrib import admin
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import URLPattern, path, re_path
+from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
-from django.views.generic import RedirectView
+from django.views.generic import RedirectView, TemplateView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from agencies.views import RefreshView, TokenView
@@ -17,6 +20,8 @@ admin.autodiscover()
 sync_voices = SyncVoicesView.as_view()
 nothing = csrf_exempt(error_view("not_found"))
 to_admin = RedirectView.as_view(pattern_name="admin:index")
+library = never_cache(login_required(TemplateView.as_view(template_name="voices/library.html")))
+login = LoginView.as_view(template_name="voices/login.html", redirect_authenticated_user=True)
 
 
 def _both(address: str, view: object, **names: str) -> URLPattern:
@@ -39,7 +44,10 @@ urlpatterns = [
     re_path("^admin/r/", nothing),  # "view on site": nothing of ours has a page there
     path("admin/", admin.site.urls),
     path("admin", to_admin),
-    path("", to_admin),
+    path("login/", login, name="login"),
+    path("login", login),
+    path("logout/", LogoutView.as_view(next_page="login"), name="logout"),
+    path("", library, name="library"),
     re_path("", nothing),  # also with DJANGO_DEBUG, whose own page is HTML
 ]
 handler400 = error_view("invalid_request")

@@ -3,16 +3,14 @@
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support.environment import PASSWORD
+from tests.browser.tab import Tab, needs_chromium, opened_browser
 from tests.support.project import Project
 from tests.support.seeding import add_agency, add_user
 from tests.ultravox import Ultravox
 
-CHROMIUM = Path("/usr/bin/chromium")
 EMAIL = "staff@example.com"
 KEY = "sandbox-key-0123456789"
 VOICES, RUNS = "/admin/voices/voice/", "/admin/voices/syncrun/"
@@ -23,43 +21,7 @@ PAGES = (
     f"{TASKS}add/", "/admin/django_celery_beat/crontabschedule/add/", "/admin/password_change/",
 )  # fmt: skip
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs {CHROMIUM}: apt install chromium"),
-]
-
-
-class Tab:
-    """A page of the browser on one site, and what went wrong on it."""
-
-    def __init__(self, page: Any, site: str, folder: Path) -> None:
-        self.page, self.site, self.folder = page, site, folder
-        self.errors: list[str] = []
-        page.on("console", lambda it: self._note(it.text, it.type in ("error", "warning")))
-        page.on("pageerror", lambda error: self._note(error))
-        # A page may be left while it is still loading, its icon for example.
-        page.on("requestfailed", lambda it: self._note(it.url, it.failure != "net::ERR_ABORTED"))
-        page.on(
-            "response",
-            lambda it: self._note(it.url, it.status >= 400 or not it.url.startswith(site)),
-        )
-
-    def _note(self, what: Any, is_wrong: bool = True) -> None:
-        if is_wrong:
-            self.errors.append(f"{self.page.url}: {what}")
-
-    def open(self, address: str) -> None:
-        self.page.goto(self.site + address)
-
-    def look(self, name: str = "") -> None:
-        """Take a picture at each width, and refuse a page that is broken, or wider than the window."""
-        name = name or self.page.url.removeprefix(self.site).strip("/").replace("/", "-")
-        for width in (1280, 800):
-            self.page.set_viewport_size({"width": width, "height": 800})
-            self.page.screenshot(path=self.folder / f"{name}-{width}.png")
-            wide = self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-            assert wide <= 0, f"{name} is wider than {width} by {wide}"
-        assert self.errors == [], name
+pytestmark = [pytest.mark.browser, needs_chromium]
 
 
 @pytest.fixture
@@ -74,19 +36,11 @@ def site(project: Callable[..., Project], tmp_path: Path, ultravox: Ultravox) ->
 @pytest.fixture
 def tab(site: Project, tmp_path: Path) -> Iterator[Tab]:
     """A tab of a browser where staff logged in."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
     url = site.serve("--workers=1")
-    # Not kept for other tests: its event loop in this thread would keep them from the database.
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+    with opened_browser() as browser:
         tab = Tab(browser.new_page(), url, tmp_path)
-        tab.open("/admin/")
-        tab.page.get_by_label("E-mail address:").fill(EMAIL)
-        tab.page.get_by_label("Password:").fill(PASSWORD)
-        tab.page.get_by_role("button", name="Log in").click()
-        tab.page.wait_for_url(f"{url}/admin/")
+        tab.log_in(EMAIL, "/admin/")
         yield tab
-        browser.close()
 
 
 def test_staff_at_work(tab: Tab, ultravox: Ultravox, site: Project) -> None:

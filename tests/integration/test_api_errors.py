@@ -54,9 +54,10 @@ def assert_page_of_an_error(response: Any, status: int, *secrets: str) -> None:
 
 # What strangers may use: to sign in, to read the description, and to find the page of the login.
 PUBLIC = {
-    "/api/token/", "/api/token/refresh/", "/api/schema/", "/api/docs/", "/admin/login/",
+    "/api/token/", "/api/token/refresh/", "/api/schema/", "/api/docs/", "/admin/login/", "/login/", "/login",
 }  # fmt: skip
 LOGIN = "/admin/login/"
+LOGINS = (LOGIN, "/login/")
 
 
 def all_addresses(resolver: Any, prefix: str = "") -> Iterator[str]:
@@ -74,7 +75,7 @@ def all_addresses(resolver: Any, prefix: str = "") -> Iterator[str]:
 def is_closed(client: Client, method: str, address: str) -> bool:
     response = client.generic(method, address)
     while response.status_code in (301, 302):
-        if response["Location"].startswith(LOGIN):
+        if response["Location"].startswith(LOGINS):
             return True
         response = client.get(response["Location"])
     return response.status_code in (401, 403, 404, 405)
@@ -194,7 +195,7 @@ def test_csrf_failure(staff: User, cookie: str | None) -> None:
     client.force_login(staff)
     if cookie:
         client.cookies["csrftoken"] = cookie
-    for address in (LOGIN, "/admin/voices/voice/sync/", "/admin/logout/"):
+    for address in (*LOGINS, "/admin/voices/voice/sync/", "/admin/logout/", "/logout/"):
         assert_page_of_an_error(client.post(address), 403)
 
 

@@ -17,7 +17,9 @@ def add_agency(project: Project, *, name: str = "Agency", key: str = API_KEY) ->
     return _insert(project, Agency(name=name, ultravox_api_key=key))
 
 
-def add_user(project: Project, agency: str, email: str = "user@example.com", **flags: Any) -> User:
+def add_user(
+    project: Project, agency: str | None, email: str = "user@example.com", **flags: Any
+) -> User:
     """Insert a user of the agency."""
     hasher = Argon2PasswordHasher()
     password = hasher.encode(PASSWORD, hasher.salt())

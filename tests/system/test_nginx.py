@@ -429,7 +429,7 @@ HEADERS = {
 }
 POLICY = [
     "base-uri 'self'", "default-src 'self'", "form-action 'self'", "frame-ancestors 'none'",
-    "img-src 'self' data:", "object-src 'none'",
+    "img-src 'self' data:", "media-src 'self' https:", "object-src 'none'",
 ]  # fmt: skip
 Ask = Callable[..., requests.Response]
 

@@ -1,0 +1,93 @@
+"""A tab of Debian's Chromium, and what a person sees and hears in it."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from tests.support.environment import PASSWORD
+
+CHROMIUM = Path("/usr/bin/chromium")
+needs_chromium = pytest.mark.skipif(
+    not CHROMIUM.exists(), reason=f"needs {CHROMIUM}: apt install chromium"
+)
+
+
+@contextlib.contextmanager
+def opened_browser() -> Iterator[Any]:
+    """Yield a browser, for this test: its event loop in this thread would keep others from the database."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=str(CHROMIUM),
+            args=["--no-sandbox", "--autoplay-policy=document-user-activation-required"],
+        )
+        yield browser
+        browser.close()
+
+
+class Tab:
+    """A page of the browser on one site, which may ask others, and what went wrong on it."""
+
+    def __init__(self, page: Any, site: str, folder: Path, others: tuple[str, ...] = ()) -> None:
+        self.page, self.site, self.folder = page, site, folder
+        self.errors: list[str] = []
+        page.on("console", lambda it: self._note(it.text, it.type in ("error", "warning")))
+        page.on("pageerror", lambda error: self._note(error))
+        # A page may be left while it is still loading, its icon for example; so may a sound.
+        page.on("requestfailed", lambda it: self._note(it.url, it.failure != "net::ERR_ABORTED"))
+        page.on(
+            "response",
+            lambda it: self._note(
+                it.url, it.status >= 400 or not it.url.startswith((site, *others))
+            ),
+        )
+
+    def _note(self, what: Any, is_wrong: bool = True) -> None:
+        if is_wrong:
+            self.errors.append(f"{self.page.url}: {what}")
+
+    def open(self, address: str) -> None:
+        self.page.goto(self.site + address)
+
+    def log_in(self, email: str, address: str = "/") -> None:
+        """Open an address, which asks for a login first."""
+        self.open(address)
+        self.page.get_by_label("E-mail address").fill(email)
+        self.page.get_by_label("Password").fill(PASSWORD)
+        self.page.get_by_role("button", name="Log in").click()
+        self.page.wait_for_url(self.site + address)
+
+    def look(self, name: str = "", widths: tuple[int, ...] = (1280, 800)) -> None:
+        """Take a picture at each width, and refuse a page that is broken, or wider than the window."""
+        name = name or self.page.url.removeprefix(self.site).strip("/").replace("/", "-")
+        for width in widths:
+            self.page.set_viewport_size({"width": width, "height": 800})
+            self.page.screenshot(path=self.folder / f"{name}-{width}.png")
+            wide = self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+            assert wide <= 0, f"{name} is wider than {width} by {wide}"
+        assert self.errors == [], name
+
+    def check(self, name: str) -> None:
+        """Look, on a phone, too, and refuse what keeps people from using the page, light or dark.
+
+        What was noted as wrong so far is forgotten: it was provoked.
+        """
+        self.errors.clear()
+        for scheme in ("dark", "light"):
+            self.page.emulate_media(color_scheme=scheme)
+            found = Axe().run(self.page)
+            assert not found.violations_count, f"{name}, {scheme}: {found.generate_report()}"
+            self.look(f"{name}-{scheme}", (320, 1280))
+
+
+def wait_until(page: Any, condition: Callable[[], bool], what: str) -> None:
+    """Wait for a condition of the page, whose events go on, for up to ten seconds."""
+    for _ in range(200):
+        if condition():
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"{what} did not come")
