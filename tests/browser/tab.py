@@ -83,6 +83,32 @@ class Tab:
             assert not found.violations_count, f"{name}, {scheme}: {found.generate_report()}"
             self.look(f"{name}-{scheme}", (320, 1280))
 
+    def rows(self) -> Any:
+        return self.page.get_by_role("list", name="Voices").get_by_role("listitem")
+
+    def row(self, name: str) -> Any:
+        """Return the row of a voice."""
+        radio = self.page.get_by_role("radio", name=name, exact=True)
+        return self.rows().filter(has=radio)
+
+    def names(self) -> list[str]:
+        return self.rows().locator("label").all_text_contents()
+
+    def count(self, text: str) -> None:
+        """Wait until so many voices are found."""
+        self.page.get_by_role("status").get_by_text(text, exact=True).wait_for()
+
+    def focused(self) -> str:
+        """Return the accessible name of what has the focus, in whichever shadow."""
+        return str(self.page.evaluate(FOCUSED))
+
+
+FOCUSED = """() => {
+  let found = document.activeElement;
+  while (found?.shadowRoot?.activeElement) found = found.shadowRoot.activeElement;
+  return found?.ariaLabel || found?.labels?.[0]?.innerText || found?.innerText || '';
+}"""
+
 
 def wait_until(page: Any, condition: Callable[[], bool], what: str) -> None:
     """Wait for a condition of the page, whose events go on, for up to ten seconds."""

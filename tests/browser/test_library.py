@@ -1,7 +1,7 @@
 """The page at `/` in a real browser: what an agency's user does there, and what goes wrong meanwhile."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,111 +9,53 @@ import pytest
 
 from sandbox import Sandbox
 from sandbox.faults import FAULTS
-from tests.browser.tab import Tab, needs_chromium, opened_browser, wait_until
-from tests.support.project import Project, wait_for
+from tests.browser.conftest import ANNA, BEN, STAFF
+from tests.browser.tab import Tab, needs_chromium, wait_until
+from tests.support.project import Project
 from tests.support.seeding import add_agency, add_user
 
-ANNA, BEN, STAFF = "anna@agency.example", "ben@agency.example", "staff@example.com"
-
 pytestmark = [pytest.mark.browser, needs_chromium]
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(count=300) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def site(project: Callable[..., Project], sandbox: Sandbox) -> Project:
-    """A project with an agency of two, and staff without one; no sync has been yet."""
-    site = project(ULTRAVOX_API_URL=sandbox.url, ULTRAVOX_TIMEOUT="2")
-    agency = add_agency(site, key="sandbox-key")
-    add_user(site, agency, ANNA)
-    add_user(site, agency, BEN)
-    add_user(site, None, STAFF, is_staff=True, is_superuser=True)
-    return site
-
-
-@pytest.fixture
-def browser() -> Iterator[Any]:
-    with opened_browser() as browser:
-        yield browser
-
-
-@pytest.fixture
-def tab(site: Project, browser: Any, tmp_path: Path) -> Tab:
-    """A tab for Anna, who has not logged in."""
-    page = browser.new_page(locale="fr-FR")
-    page.set_default_timeout(10_000)
-    return Tab(page, site.serve("--workers=1"), tmp_path)
-
-
-@pytest.fixture
-def anna(tab: Tab, site: Project) -> Tab:
-    """A tab where Anna is logged in, and 300 voices are synced."""
-    done = site.manage("sync_voices")
-    assert done.returncode == 0, done.stderr
-    tab.log_in(ANNA)
-    rows(tab).first.wait_for()
-    return tab
-
-
-def rows(tab: Tab) -> Any:
-    return tab.page.get_by_role("list", name="Voices").get_by_role("listitem")
-
-
-def row(tab: Tab, name: str) -> Any:
-    return rows(tab).filter(has=tab.page.get_by_role("radio", name=name, exact=True))
-
-
-def count(tab: Tab, text: str) -> None:
-    tab.page.get_by_role("status").get_by_text(text, exact=True).wait_for()
-
-
-def names(tab: Tab) -> list[str]:
-    return rows(tab).locator("label").all_text_contents()
 
 
 def test_a_voice_is_found(anna: Tab) -> None:
     page = anna.page
     search = page.get_by_role("searchbox", name="Search voices")
-    count(anna, "300 voices")
-    assert rows(anna).count() == 50
+    anna.count("300 voices")
+    assert anna.rows().count() == 50
     first = page.get_by_role("group", name="Language").locator("label").first
     assert first.inner_text().split() == ["French", "12"]  # the browser's language
 
     search.press_sequentially("amelie", delay=20)
-    wait_until(page, lambda: names(anna)[:2] == ["Amélie", "Amélie 2"], "Amélie")
+    wait_until(page, lambda: anna.names()[:2] == ["Amélie", "Amélie 2"], "Amélie")
     assert page.url.endswith("/?search=amelie")
     page.get_by_role("button", name="Clear filters").first.click()
-    count(anna, "300 voices")
+    anna.count("300 voices")
 
     english = page.get_by_role("checkbox", name="English 28")
     english.check()
-    count(anna, "28 voices")
+    anna.count("28 voices")
     page.get_by_role("checkbox", name="English (United Kingdom)").check()
-    count(anna, "7 voices")
+    anna.count("7 voices")
     assert english.evaluate("(box) => box.indeterminate")
     page.get_by_role("checkbox", name="Cartesia").check()
-    count(anna, "2 voices")
-    cartesia = names(anna)
+    anna.count("2 voices")
+    cartesia = anna.names()
     page.get_by_role("checkbox", name="Eleven Labs").check()
-    count(anna, "4 voices")
+    anna.count("4 voices")
     page.get_by_label("Order").select_option("By name, backwards")
-    wait_until(page, lambda: names(anna)[0] > names(anna)[-1], "the other order")
+    wait_until(page, lambda: anna.names()[0] > anna.names()[-1], "the other order")
     assert page.url.endswith(
         "/?language=en-gb&provider=Cartesia&provider=Eleven+Labs&ordering=-name"
     )
 
     # The address holds all of it, and Back goes step by step.
     page.reload()
-    count(anna, "4 voices")
+    anna.count("4 voices")
     assert page.get_by_role("checkbox", name="Eleven Labs").is_checked()
     page.go_back()
-    wait_until(page, lambda: names(anna)[0] < names(anna)[-1], "the order before")
+    wait_until(page, lambda: anna.names()[0] < anna.names()[-1], "the order before")
     page.go_back()
-    wait_until(page, lambda: names(anna) == cartesia, "the filters before")
+    wait_until(page, lambda: anna.names() == cartesia, "the filters before")
     assert not page.get_by_role("checkbox", name="Eleven Labs").is_checked()
     anna.check("filtered")
 
@@ -121,20 +63,20 @@ def test_a_voice_is_found(anna: Tab) -> None:
 def test_what_a_row_says_and_more_rows(anna: Tab) -> None:
     page = anna.page
     page.get_by_role("searchbox").fill("Amélie 2")
-    private = row(anna, "Amélie 2")
+    private = anna.row("Amélie 2")
     private.get_by_text("Private", exact=True).wait_for()
     assert private.get_by_text("Another provider · Billed by the provider").is_visible()
     assert "VOICE_BILLING" not in page.content()
     page.get_by_role("searchbox").fill("")
-    count(anna, "300 voices")
+    anna.count("300 voices")
     page.get_by_role("button", name="Load more").scroll_into_view_if_needed()
-    wait_until(page, lambda: rows(anna).count() == 100, "the second page")
+    wait_until(page, lambda: anna.rows().count() == 100, "the second page")
     for _ in range(10):
         page.mouse.wheel(0, 20_000)
         page.wait_for_timeout(100)
-    wait_until(page, lambda: rows(anna).count() == 300, "the last page")
+    wait_until(page, lambda: anna.rows().count() == 300, "the last page")
     assert not page.get_by_role("button", name="Load more").is_visible()
-    assert len(set(names(anna))) == len(names(anna))
+    assert len(set(anna.names())) == len(anna.names())
 
 
 def test_voices_are_heard_one_at_a_time(anna: Tab, sandbox: Sandbox) -> None:
@@ -143,17 +85,17 @@ def test_voices_are_heard_one_at_a_time(anna: Tab, sandbox: Sandbox) -> None:
     page.expose_function("heard", lambda name: heard.append(name))
     page.evaluate("document.addEventListener('voice-play', (event) => heard(event.detail.name))")
     first, second = "Alistair", "Bronte"
-    row(anna, first).get_by_role("button", name=f"Play {first}").click()
-    stop = row(anna, first).get_by_role("button", name=f"Stop {first}")
+    anna.row(first).get_by_role("button", name=f"Play {first}").click()
+    stop = anna.row(first).get_by_role("button", name=f"Stop {first}")
     stop.wait_for()
     wait_until(page, lambda: heard == [first], "the sound")
     assert page.locator("audio").evaluate("(it) => it.currentTime > 0 || !it.paused")
     wait_until(page, lambda: time_of(page) > 0.2, "time to pass")
-    row(anna, second).get_by_role("button", name=f"Play {second}").click()
+    anna.row(second).get_by_role("button", name=f"Play {second}").click()
     wait_until(page, lambda: heard == [first, second], "the other sound")
     assert not stop.is_visible()
-    row(anna, second).get_by_role("button", name=f"Stop {second}").click()
-    row(anna, second).get_by_role("button", name=f"Play {second}").wait_for()
+    anna.row(second).get_by_role("button", name=f"Stop {second}").click()
+    anna.row(second).get_by_role("button", name=f"Play {second}").wait_for()
     assert page.locator("audio").count() == 0
 
     # A link that has expired is renewed.
@@ -161,18 +103,18 @@ def test_voices_are_heard_one_at_a_time(anna: Tab, sandbox: Sandbox) -> None:
         "document.querySelector('voice-picker').shadowRoot.querySelectorAll('li voice-play[src]')"
         ".forEach((it) => it.setAttribute('src', it.getAttribute('src').replace(/:[^:]*$/, ':x')))"
     )
-    row(anna, first).get_by_role("button", name="Play").click()
+    anna.row(first).get_by_role("button", name="Play").click()
     wait_until(page, lambda: heard[2:] == [first], "the sound by a new link")
     anna.errors.clear()
     page.get_by_role("searchbox").fill("bronte")
-    wait_until(page, lambda: len(names(anna)) == 4, "Bronte's voices")
-    for name in names(anna):
-        row(anna, name).get_by_role("button", name="Shortlist").click()
+    wait_until(page, lambda: len(anna.names()) == 4, "Bronte's voices")
+    for name in anna.names():
+        anna.row(name).get_by_role("button", name="Shortlist").click()
     page.get_by_role("searchbox").fill("")
-    row(anna, first).get_by_role("button", name="Shortlist").click()
-    assert row(anna, first).get_by_text("The shortlist holds 4 voices").is_visible()
+    anna.row(first).get_by_role("button", name="Shortlist").click()
+    assert anna.row(first).get_by_text("The shortlist holds 4 voices").is_visible()
     page.get_by_role("button", name="Remove Bronte 2 from the shortlist").click()
-    row(anna, first).get_by_role("button", name="Shortlist").click()
+    anna.row(first).get_by_role("button", name="Shortlist").click()
     page.get_by_role("button", name="Hear them in turn").click()
     wait_until(page, lambda: len(heard) == 7, "the shortlist")
     assert heard[3:] == ["Bronte", "Bronte 3", "Bronte 4", first]
@@ -189,43 +131,32 @@ def test_a_keyboard_does_everything(anna: Tab) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.get_by_role("searchbox").focus()
     page.keyboard.type("english")
-    count(anna, "28 voices")
+    anna.count("28 voices")
     for _ in range(60):
         page.keyboard.press("Tab")
-        if focused(page) == "Alistair":
+        if anna.focused() == "Alistair":
             break
     page.keyboard.press("Space")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
     chosen = page.get_by_role("radio", checked=True)
-    assert [chosen.count(), focused(page)] == [1, "Alistair 3"]
+    assert [chosen.count(), anna.focused()] == [1, "Alistair 3"]
     picker = page.locator("voice-picker")
     assert picker.evaluate("(it) => it.value") == chosen.get_attribute("value")
     page.keyboard.press("Tab")
-    assert focused(page) == "Play Alistair 3"
+    assert anna.focused() == "Play Alistair 3"
     page.keyboard.press("Enter")
     wait_until(page, lambda: time_of(page) > 0, "the sound")
-    assert focused(page) == "Stop Alistair 3"
+    assert anna.focused() == "Stop Alistair 3"
     page.keyboard.press("Space")
-    assert focused(page) == "Play Alistair 3"
+    assert anna.focused() == "Play Alistair 3"
     page.keyboard.press("Tab")
     page.keyboard.press("Space")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    row(anna, "Alistair 3").get_by_text("Id copied.").wait_for()
+    anna.row("Alistair 3").get_by_text("Id copied.").wait_for()
     assert page.evaluate("navigator.clipboard.readText()") == chosen.get_attribute("value")
     assert page.get_by_role("button", name="Remove Alistair 3 from the shortlist").is_visible()
-
-
-def focused(page: Any) -> str:
-    """Return the accessible name of what has the focus, in whichever shadow."""
-    return str(
-        page.evaluate("""() => {
-          let found = document.activeElement;
-          while (found?.shadowRoot?.activeElement) found = found.shadowRoot.activeElement;
-          return found?.ariaLabel || found?.labels?.[0]?.innerText || found?.innerText || '';
-        }""")
-    )
 
 
 def test_a_sync_and_a_colleagues(tab: Tab, site: Project, sandbox: Sandbox, browser: Any) -> None:
@@ -243,7 +174,7 @@ def test_a_sync_and_a_colleagues(tab: Tab, site: Project, sandbox: Sandbox, brow
     assert bar.evaluate("(it) => it.value / it.max") == pytest.approx(1 / 3)
     tab.check("syncing")
     status.get_by_text("Synced 300 voices from Ultravox.").wait_for()
-    count(tab, "300 voices")
+    tab.count("300 voices")
     assert page.get_by_text("synced just now").is_visible()
     assert not bar.is_visible()
     last = page.get_by_role("table", name="The last 1 syncs").get_by_role("row").nth(1)
@@ -273,7 +204,7 @@ def test_a_sync_that_fails(anna: Tab, sandbox: Sandbox, fault: str, words: str) 
     anna.page.get_by_role("button", name="Sync from Ultravox").click()
     status = anna.page.get_by_role("region", name="Sync").get_by_role("status")
     status.get_by_text(words).wait_for()
-    count(anna, "300 voices")  # as before
+    anna.count("300 voices")  # as before
     anna.check(fault)
     anna.page.reload()
     status.get_by_text(words).wait_for()  # said to who comes later, too
@@ -291,7 +222,7 @@ def test_without_a_key(tab: Tab, site: Project) -> None:
 def test_a_session_that_ends(anna: Tab, site: Project) -> None:
     page = anna.page
     page.get_by_role("checkbox", name="Cartesia").check()
-    count(anna, "69 voices")
+    anna.count("69 voices")
     site.database.rows("DELETE FROM django_session")
     page.get_by_role("checkbox", name="Google").check()
     page.get_by_role("heading", name="You are signed out").wait_for()
@@ -305,7 +236,7 @@ def test_a_session_that_ends(anna: Tab, site: Project) -> None:
     page.get_by_role("alert").wait_for()
     anna.check("login")
     anna.log_in(ANNA, "/?provider=Cartesia&provider=Google")
-    count(anna, "116 voices")
+    anna.count("116 voices")
 
 
 def test_nobody_answers(anna: Tab, site: Project) -> None:
@@ -316,8 +247,7 @@ def test_nobody_answers(anna: Tab, site: Project) -> None:
     page.get_by_role("heading", name="The voices could not be loaded").wait_for()
     assert page.get_by_text("The voice service does not answer.").first.is_visible()
     anna.check("server-away")
-    row_count = rows(anna).count()
-    assert row_count == 0
+    assert anna.rows().count() == 0
     page.get_by_role("button", name="Sync from Ultravox").click()
     status = page.get_by_role("region", name="Sync").get_by_role("status")
     status.get_by_text("The voice service does not answer.").wait_for()
@@ -327,11 +257,12 @@ def test_nobody_answers(anna: Tab, site: Project) -> None:
     )  # fmt: skip
 
     def answers() -> bool:
-        page.get_by_role("button", name="Try again").click()
-        page.wait_for_timeout(300)
-        return rows(anna).count() > 0
+        again = page.get_by_role("button", name="Try again")
+        if again.is_visible():
+            again.click()
+        return bool(anna.rows().count())
 
-    wait_for(answers, what="the server")
+    wait_until(page, answers, "the server")
 
 
 def test_previews_that_cannot_be_heard(anna: Tab, sandbox: Sandbox) -> None:
@@ -340,21 +271,21 @@ def test_previews_that_cannot_be_heard(anna: Tab, sandbox: Sandbox) -> None:
     page.get_by_role("heading", name="No voice matches").wait_for()
     anna.check("nothing-found")
     page.get_by_role("button", name="Clear filters").last.click()
-    count(anna, "300 voices")
+    anna.count("300 voices")
     sandbox.fault = FAULTS["preview_refused"]
     keyed = next(
         voice for voice in sorted(sandbox.api.voices, key=lambda voice: str(voice["name"]))
         if str(voice["previewUrl"]).endswith("/preview")
     )["name"]  # fmt: skip
     page.get_by_role("searchbox").fill(keyed)
-    row(anna, keyed).get_by_role("button", name=f"Play {keyed}").click()
-    row(anna, keyed).get_by_text("This voice's provider refused to speak").wait_for()
+    anna.row(keyed).get_by_role("button", name=f"Play {keyed}").click()
+    anna.row(keyed).get_by_text("This voice's provider refused to speak").wait_for()
     anna.check("preview-refused")
     silent = next(voice for voice in sandbox.api.voices if not voice["previewUrl"])["name"]
     page.get_by_role("searchbox").fill(silent)
-    row(anna, silent).get_by_text("No preview").wait_for()
-    row(anna, silent).get_by_role("button", name=f"Play {silent}").click(force=True)
-    row(anna, silent).get_by_text("This voice has no preview to hear.").wait_for()
+    anna.row(silent).get_by_text("No preview").wait_for()
+    anna.row(silent).get_by_role("button", name=f"Play {silent}").click(force=True)
+    anna.row(silent).get_by_text("This voice has no preview to hear.").wait_for()
     anna.check("no-preview")
 
 
@@ -376,11 +307,11 @@ def test_names_of_any_script_and_length_at_any_width(
     assert site.manage("sync_voices").returncode == 0
     page.emulate_media(reduced_motion="reduce")
     tab.log_in(ANNA, "/?listed=false")
-    row(tab, "نورة").get_by_text("No longer listed by Ultravox").wait_for()
+    tab.row("نورة").get_by_text("No longer listed by Ultravox").wait_for()
     tab.check("unlisted")
     tab.open("/")
-    rows(tab).first.wait_for()
-    row(tab, long).get_by_role("button", name="Shortlist").click()
+    tab.rows().first.wait_for()
+    tab.row(long).get_by_role("button", name="Shortlist").click()
     tab.check("long-names")
     page.evaluate("document.documentElement.dir = 'rtl'")
     tab.check("right-to-left")
@@ -391,7 +322,7 @@ def test_names_of_any_script_and_length_at_any_width(
 def test_staff_without_an_agency(tab: Tab, site: Project) -> None:
     assert site.manage("sync_voices").returncode == 0
     tab.log_in(STAFF)
-    count(tab, "300 voices")
+    tab.count("300 voices")
     assert not tab.page.get_by_role("button", name="Sync from Ultravox").is_visible()
     tab.page.get_by_role("link", name="Sync in the admin").click()
     tab.page.get_by_role("button", name="Sync now").wait_for()

@@ -3,11 +3,7 @@
 
 import { ago, ApiError, Client, element, signIn, VoicePicker } from "./voice-picker.js";
 
-/**
- * @typedef {Record<"id" | "pages" | "voices" | "synced" | "skipped", number> & Record<"trigger" | "started_at", string>
- *   & Record<"finished_at" | "started_by" | "message", string | null> & { total: number | null }
- *   & { status: "running" | "succeeded" | "failed" | "abandoned" }} Run
- */
+/** @import { Run } from "./types" */
 
 const RUNS = 20; // on the plot
 const SOON = 700; // milliseconds between two looks at a sync under way
@@ -24,7 +20,7 @@ const plot = get("#history div");
 
 /** @param {string} selector */
 function get(selector) {
-  return /** @type {HTMLElement} */ (document.querySelector(selector));
+	return /** @type {HTMLElement} */ (document.querySelector(selector));
 }
 
 // The address bar
@@ -32,23 +28,26 @@ function get(selector) {
 picker.query = new URLSearchParams(location.search);
 let typed = false; // whether the newest entry of the browser's history is for words that are being typed
 picker.addEventListener("voice-find", (event) => {
-  const isTyping = /** @type {CustomEvent} */ (event).detail.name === "search";
-  const query = picker.query.toString();
-  const address = query ? `?${query}` : location.pathname;
-  if (isTyping && typed) history.replaceState(null, "", address);
-  else history.pushState(null, "", address);
-  typed = isTyping;
+	const isTyping = /** @type {CustomEvent} */ (event).detail.name === "search";
+	const query = picker.query.toString();
+	const address = query ? `?${query}` : location.pathname;
+	if (isTyping && typed) history.replaceState(null, "", address);
+	else history.pushState(null, "", address);
+	typed = isTyping;
 });
 addEventListener("popstate", () => {
-  typed = false;
-  picker.query = new URLSearchParams(location.search);
+	typed = false;
+	picker.query = new URLSearchParams(location.search);
 });
 
 // Syncs
 
 let isOurs = false; // whether a sync that was started here is under way
-/** @type {number | null} the run that is under way, or was when we looked last */
-let running = null;
+/** @type {number | null | undefined} the newest run that has ended, when we looked last */
+let newest;
+/** @type {Run | null} the one whose outcome is shown */
+let told = null;
+let plotted = "";
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let timer;
 
@@ -60,70 +59,63 @@ let timer;
  * @param {{ failed?: boolean, link?: HTMLElement | "" }} [how]
  */
 function say(text, detail = "", { failed = false, link = "" } = {}) {
-  card.hidden = false;
-  card.classList.toggle("failed", failed);
-  if (words.textContent !== text) words.textContent = text; // read out once
-  more.replaceChildren(detail, " ", link);
-  bar.hidden = true;
+	told = null;
+	card.hidden = false;
+	card.classList.toggle("failed", failed);
+	if (words.textContent !== text) words.textContent = text; // read out once
+	more.replaceChildren(detail, " ", link);
+	bar.hidden = true;
 }
 
 /** @param {Run} run */
 function sayProgress(run) {
-  const of = run.total === null ? "" : ` of ${run.total.toLocaleString("en")}`;
-  const who = run.started_by ? ` by ${run.started_by}` : run.trigger === "schedule" ? " by the schedule" : "";
-  const seconds = Math.max(0, Math.round((Date.now() - Date.parse(run.started_at)) / 1000));
-  const far = run.pages ? `${run.voices.toLocaleString("en")}${of} voices, page ${run.pages}` : "waiting for Ultravox";
-  say("Syncing from Ultravox…", `${far} · started${who} ${seconds} s ago`);
-  bar.hidden = false;
-  if (run.total && run.pages) {
-    bar.max = run.total;
-    bar.value = run.voices;
-  } else bar.removeAttribute("value");
+	const of = run.total === null ? "" : ` of ${run.total.toLocaleString("en")}`;
+	const who = run.started_by ? ` by ${run.started_by}` : run.trigger === "schedule" ? " by the schedule" : "";
+	const seconds = Math.max(0, Math.round((Date.now() - Date.parse(run.started_at)) / 1000));
+	const far = run.pages ? `${run.voices.toLocaleString("en")}${of} voices, page ${run.pages}` : "waiting for Ultravox";
+	say("Syncing from Ultravox…", `${far} · started${who} ${seconds} s ago`);
+	bar.hidden = false;
+	if (run.total && run.pages) {
+		bar.max = run.total;
+		bar.value = run.voices;
+	} else bar.removeAttribute("value");
 }
 
 /** @param {ApiError} error */
 function sayError(error) {
-  if (error.isSignedOut) {
-    say("Your session has ended.", "", { failed: true, link: signIn(picker.getAttribute("login") ?? "") });
-  } else say(error.message, "", { failed: true });
-}
-
-/**
- * @param {string} message
- * @param {number} [skipped]  Records.
- */
-function outcome(message, skipped) {
-  return message.replace(/[^.]$/, "$&.") + (skipped ? ` ${skipped} records could not be stored.` : "");
+	if (error.isSignedOut) {
+		say("Your session has ended.", "", { failed: true, link: signIn(picker.getAttribute("login") ?? "") });
+	} else say(error.message, "", { failed: true });
 }
 
 /** @param {Run} run */
 function sayOutcome(run) {
-  const when = ago(run.finished_at ?? run.started_at);
-  say(outcome(run.message ?? "The sync failed.", run.skipped), when, { failed: run.status !== "succeeded" });
+	const skipped = run.skipped ? ` ${run.skipped} records could not be stored.` : "";
+	const message = run.message?.replace(/[^.]$/, "$&.") ?? "The sync failed.";
+	say(message + skipped, ago(run.finished_at ?? run.started_at), { failed: run.status !== "succeeded" });
+	told = run;
 }
 
 async function sync() {
-  if (!button || isOurs) return;
-  isOurs = true;
-  button.ariaDisabled = "true";
-  say("Syncing from Ultravox…");
-  bar.hidden = false;
-  bar.removeAttribute("value");
-  look(SOON / 2);
-  try {
-    const token = /(?:^|; )csrftoken=([^;]*)/.exec(document.cookie)?.[1] ?? "";
-    const done = await client.ask("/api/voices/sync/", { method: "POST", headers: { "X-CSRFToken": token } });
-    say(outcome(done.message, done.stats.skipped));
-    picker.refresh();
-  } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
-    sayError(error);
-  } finally {
-    isOurs = false;
-    running = null;
-    button.ariaDisabled = null;
-  }
-  look();
+	if (!button || isOurs) return;
+	isOurs = true;
+	button.ariaDisabled = "true";
+	say("Syncing from Ultravox…");
+	bar.hidden = false;
+	bar.removeAttribute("value");
+	look(SOON / 2);
+	try {
+		const token = /(?:^|; )csrftoken=([^;]*)/.exec(document.cookie)?.[1] ?? "";
+		await client.ask("/api/voices/sync/", { method: "POST", headers: { "X-CSRFToken": token } });
+		newest ??= null; // what comes is news
+	} catch (error) {
+		if (!(error instanceof ApiError)) throw error;
+		sayError(error);
+	} finally {
+		isOurs = false;
+		button.ariaDisabled = null;
+	}
+	look(); // tells how it ended
 }
 button?.addEventListener("click", sync);
 
@@ -133,20 +125,20 @@ button?.addEventListener("click", sync);
  * @param {number} [delay]  In milliseconds.
  */
 function look(delay = 0) {
-  clearTimeout(timer);
-  timer = setTimeout(async () => {
-    let wait = LATER;
-    try {
-      const { results } = await client.ask(`/api/sync-runs/?page_size=${RUNS}`);
-      wait = showRuns(results);
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      if (error.code === "not_agency_user") return; // staff who may not view the history
-      if (isOurs) wait = SOON;
-      else if (running) sayError(error);
-    }
-    look(document.hidden ? LATER : wait);
-  }, delay);
+	clearTimeout(timer);
+	timer = setTimeout(async () => {
+		let wait = LATER;
+		try {
+			const { results } = await client.ask(`/api/sync-runs/?page_size=${RUNS}`);
+			wait = showRuns(results);
+		} catch (error) {
+			if (!(error instanceof ApiError)) throw error;
+			if (error.code === "not_agency_user") return; // staff who may not view the history
+			if (isOurs) wait = SOON;
+			else if (!bar.hidden) sayError(error);
+		}
+		look(document.hidden ? LATER : wait);
+	}, delay);
 }
 document.addEventListener("visibilitychange", () => document.hidden || look());
 
@@ -156,16 +148,17 @@ document.addEventListener("visibilitychange", () => document.hidden || look());
  * @param {Run[]} runs  Newest first.
  */
 function showRuns(runs) {
-  const open = runs.find((run) => run.status === "running");
-  const ended = runs.find((run) => run.id === running && run.status !== "running");
-  if (open) sayProgress(open);
-  else if (ended && !isOurs) {
-    sayOutcome(ended);
-    picker.refresh();
-  } else if (runs[0] && card.hidden && runs[0].status !== "succeeded") sayOutcome(runs[0]);
-  running = open?.id ?? null;
-  showPlot(runs.filter((run) => run.status !== "running").reverse());
-  return open || isOurs ? SOON : LATER;
+	const open = runs.find((run) => run.status === "running");
+	const last = runs.find((run) => run.status !== "running") ?? null;
+	if (open) sayProgress(open);
+	else if (!isOurs && last) {
+		const isNews = newest !== undefined && last.id !== newest;
+		if (isNews || told?.id === last.id || (newest === undefined && last.status !== "succeeded")) sayOutcome(last);
+		if (isNews) picker.refresh();
+	}
+	if (!isOurs && (!open || newest === undefined)) newest = last?.id ?? null;
+	showPlot(runs.filter((run) => run.status !== "running").reverse());
+	return open || isOurs ? SOON : LATER;
 }
 
 // The plot
@@ -180,10 +173,10 @@ const NAMESPACE = "http://www.w3.org/2000/svg";
  * @param {(Node | string)[]} children
  */
 function drawn(tag, attributes, ...children) {
-  const made = document.createElementNS(NAMESPACE, tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, String(value));
-  made.append(...children);
-  return made;
+	const made = document.createElementNS(NAMESPACE, tag);
+	for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, String(value));
+	made.append(...children);
+	return made;
 }
 
 /** @param {Run} run */
@@ -191,8 +184,8 @@ const secondsOf = (run) => (run.finished_at ? (Date.parse(run.finished_at) - Dat
 
 /** @param {Run} run */
 function facts(run) {
-  const outcome = run.status === "succeeded" ? `${run.synced.toLocaleString("en")} voices` : run.status;
-  return [new Date(run.started_at).toLocaleString(), outcome, `${secondsOf(run).toFixed(1)} s`, run.message ?? ""];
+	const outcome = run.status === "succeeded" ? `${run.synced.toLocaleString("en")} voices` : run.status;
+	return [new Date(run.started_at).toLocaleString(), outcome, `${secondsOf(run).toFixed(1)} s`, run.message ?? ""];
 }
 
 /**
@@ -201,32 +194,34 @@ function facts(run) {
  * @param {Run[]} runs  Oldest first.
  */
 function showPlot(runs) {
-  get("#history").hidden = !runs.length;
-  const width = RUNS * WIDTH;
-  const most = Math.max(1, ...runs.map((run) => run.synced));
-  const longest = Math.max(0.1, ...runs.map(secondsOf));
-  const groups = runs.map((run, place) => {
-    const x = width - (runs.length - place) * WIDTH;
-    const voices = Math.max(1, (run.synced / most) * HEIGHT);
-    const took = Math.max(1, (secondsOf(run) / longest) * (HEIGHT / 2));
-    const mark = run.status === "succeeded"
-      ? drawn("rect", { x, y: HEIGHT - voices, width: WIDTH - 3, height: voices })
-      : drawn("path", { d: `M${x} ${HEIGHT - 8}l7 7m0 -7l-7 7` });
-    const duration = drawn("rect", { x, y: HEIGHT + 4, width: WIDTH - 3, height: took });
-    const title = drawn("title", {}, facts(run).join(", "));
-    return drawn("g", {}, title, mark, drawn("g", { class: "took" }, duration));
-  });
-  const svg = drawn("svg", { viewBox: `0 0 ${width} ${HEIGHT * 1.5 + 6}`, "aria-hidden": "true" }, ...groups);
-  const caption = element("p", {}, `Voices, up to ${most.toLocaleString("en")}; below, seconds, up to ${longest.toFixed(1)}`);
-  caption.ariaHidden = "true";
-  const head = ["Started", "Outcome", "Duration", "Message"].map((name) => element("th", { scope: "col" }, name));
-  const rows = [...runs].reverse().map((run) => (
-    element("tr", {}, ...facts(run).map((text) => element("td", {}, text)))
-  ));
-  const table = element("table", {},
-    element("caption", {}, `The last ${runs.length} syncs, newest first`),
-    element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows));
-  plot.replaceChildren(svg, caption, element("div", { className: "heard" }, table));
+	if (plotted === JSON.stringify(runs)) return; // somebody may be reading it
+	plotted = JSON.stringify(runs);
+	get("#history").hidden = !runs.length;
+	const width = RUNS * WIDTH;
+	const most = Math.max(1, ...runs.map((run) => run.synced));
+	const longest = Math.max(0.1, ...runs.map(secondsOf));
+	const groups = runs.map((run, place) => {
+		const x = width - (runs.length - place) * WIDTH;
+		const voices = Math.max(1, (run.synced / most) * HEIGHT);
+		const took = Math.max(1, (secondsOf(run) / longest) * (HEIGHT / 2));
+		const mark = run.status === "succeeded"
+			? drawn("rect", { x, y: HEIGHT - voices, width: WIDTH - 3, height: voices })
+			: drawn("path", { d: `M${x} ${HEIGHT - 8}l7 7m0 -7l-7 7` });
+		const duration = drawn("rect", { x, y: HEIGHT + 4, width: WIDTH - 3, height: took });
+		const title = drawn("title", {}, facts(run).join(", "));
+		return drawn("g", {}, title, mark, drawn("g", { class: "took" }, duration));
+	});
+	const svg = drawn("svg", { viewBox: `0 0 ${width} ${HEIGHT * 1.5 + 6}`, "aria-hidden": "true" }, ...groups);
+	const caption = element("p", {}, `Voices, up to ${most.toLocaleString("en")}; below, seconds, up to ${longest.toFixed(1)}`);
+	caption.ariaHidden = "true";
+	const head = ["Started", "Outcome", "Duration", "Message"].map((name) => element("th", { scope: "col" }, name));
+	const rows = [...runs].reverse().map((run) => (
+		element("tr", {}, ...facts(run).map((text) => element("td", {}, text)))
+	));
+	const table = element("table", {},
+		element("caption", {}, `The last ${runs.length} syncs, newest first`),
+		element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows));
+	plot.replaceChildren(svg, caption, element("div", { className: "heard" }, table));
 }
 
 /** @type {HTMLDetailsElement} */ (get("#history")).open = matchMedia("(min-width: 50rem)").matches;
