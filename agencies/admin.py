@@ -1,5 +1,7 @@
 from typing import Any
 
+from axes.admin import AccessAttemptAdmin, AccessLogAdmin, IsLockedOutFilter
+from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
@@ -32,13 +34,12 @@ class AgencyForm(forms.ModelForm):
         return key
 
 
-@admin.register(Agency)
 class AgencyAdmin(admin.ModelAdmin):
+    """To be registered by who knows whether keys work."""
+
     form = AgencyForm
-    list_display = ("name", "stored_key", "created_at", "updated_at")
     search_fields = ("name", "id")
-    readonly_fields = ("id", "stored_key", "created_at", "updated_at")
-    fields = ("name", "stored_key", "new_key", "remove_key", "id", "created_at", "updated_at")
+    readonly_fields = ["id", "stored_key", "created_at", "updated_at"]
 
     @admin.display(description="Ultravox API key")
     def stored_key(self, agency: Agency) -> str:
@@ -88,7 +89,21 @@ class UserAdmin(DjangoUserAdmin):
         return request.user.is_superuser or user is None or not user.is_superuser
 
 
-admin.site.unregister(Group)
+admin.site.unregister([AccessAttempt, AccessLog, AccessFailureLog, Group])
+
+
+@admin.register(AccessAttempt)
+class FailedLoginsAdmin(AccessAttemptAdmin):
+    list_display = ("username", "ip_address", "attempt_time", "failures_since_start", "status")
+    list_filter = (IsLockedOutFilter,)
+
+
+@admin.register(AccessLog)
+class KnownAddressesAdmin(AccessLogAdmin):
+    """From where users have logged in, once: see lockout.py."""
+
+    list_display = ("username", "ip_address", "attempt_time")
+    list_filter = ()
 
 
 @admin.register(Group)

@@ -68,7 +68,7 @@ if not SECRET_KEY:
 
 INSTALLED_APPS = [
     "agencies", "voices",
-    "django.contrib.admin.apps.SimpleAdminConfig",  # urls.py loads the admin: commands do without
+    "voiceproject.apps.AdminConfig",  # urls.py loads the admin: commands do without
     "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions",
     "django.contrib.messages", "django.contrib.staticfiles",
     "axes", "corsheaders", "csp", "django_celery_beat", "drf_spectacular",

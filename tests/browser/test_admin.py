@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.tab import Tab, needs_chromium, opened_browser
+from tests.browser.tab import Tab, needs_chromium, opened_browser, wait_until
 from tests.support.project import Project
 from tests.support.seeding import add_agency, add_user
 from tests.ultravox import Ultravox
@@ -34,11 +34,12 @@ def site(project: Callable[..., Project], tmp_path: Path, ultravox: Ultravox) ->
 
 
 @pytest.fixture
-def tab(site: Project, tmp_path: Path) -> Iterator[Tab]:
+def tab(site: Project, tmp_path: Path, ultravox: Ultravox) -> Iterator[Tab]:
     """A tab of a browser where staff logged in."""
+    previews = ultravox.url.replace("127.0.0.1", "localhost") + "/audio/"
     url = site.serve("--workers=1")
     with opened_browser() as browser:
-        tab = Tab(browser.new_page(), url, tmp_path)
+        tab = Tab(browser.new_page(), url, tmp_path, (previews,))
         tab.log_in(EMAIL, "/admin/")
         yield tab
 
@@ -62,6 +63,14 @@ def test_staff_at_work(tab: Tab, ultravox: Ultravox, site: Project) -> None:
     assert message.inner_text().strip() == "Synced 300 voices from Ultravox"
     assert page.locator("#result_list tbody tr").count() == 100
     tab.look("voices-synced")
+    voice = page.locator("#result_list tbody tr").first
+    voice.get_by_role("button", name="Play").click()
+    voice.get_by_role("button", name="Stop").wait_for()
+    sound = page.locator("audio")
+    wait_until(
+        page, lambda: sound.count() and sound.evaluate("(it) => it.currentTime > 0"), "sound"
+    )
+    voice.get_by_role("button", name="Stop").click()
     page.locator("#searchbar").fill("さくら")
     page.get_by_role("button", name="Search").click()
     page.locator("#result_list").get_by_role("link", name="さくら").first.click()
@@ -76,10 +85,19 @@ def test_staff_at_work(tab: Tab, ultravox: Ultravox, site: Project) -> None:
     assert "status 400" in page.locator(".messagelist .error").inner_text()
     tab.look("voices-not-synced")
     tab.open(RUNS)
-    assert page.locator("td.field-state").all_inner_texts() == ["Failed", "Succeeded"]
+    failed, succeeded = page.locator("td.field-outcome").all_inner_texts()
+    assert (failed.partition(":")[0], succeeded) == ("Failed", "Succeeded")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    assert page.locator(".results").evaluate("(it) => it.scrollWidth <= it.clientWidth")
     tab.look("runs")
 
-    # A key is typed in, and the task run by hand.
+    # A key is tried, another typed in, and the task run by hand.
+    tab.open(AGENCIES)
+    page.locator("input.action-select").check()
+    page.get_by_label("Action:").select_option("test_key")
+    page.locator("button[name=index]").click()
+    assert "status 400" in page.locator(".messagelist .error").inner_text()
+    tab.look("key-tried")
     tab.open(f"{AGENCIES}add/")
     page.get_by_label("Name:").fill("Typed in")
     page.get_by_label("New Ultravox API key:").fill("typed-in-key-wxyz")

@@ -22,6 +22,7 @@ from tests.support.environment import CREDENTIALS_KEY, PASSWORD
 from tests.support.project import Project
 from tests.ultravox import API_KEY, Ultravox
 from voices.models import SyncRun, Voice
+from voices.store import add_search_texts
 
 pytestmark = pytest.mark.django_db
 
@@ -34,6 +35,9 @@ SYNC = f"{VOICES}sync/"
 SECRET = "s3cr3t-marker"
 NEW_KEY = "uvx-a-new-key-0123456789-wxyz"
 NEW_PASSWORD = "correct horse battery staple"
+KEY_REFUSED = (
+    "Ultravox refused this API key with status 401; ask an administrator to enter one that works."
+)
 SYNCED = "Synced 300 voices from Ultravox"
 
 
@@ -114,7 +118,7 @@ def test_voices_are_searched(browser: Client) -> None:
     )  # fmt: skip
     make_voice("other", description="Bright", language_label="日本語", primary_language="ja-JP")
     for words in (
-        "Amélie", "méli", "unhurried", "5f0c9a3e-1b", "Français", "fr-CA", "Amélie unhurried",
+        "Amélie", "MELI", "unhurried", "5f0c9a3e-1b2c", "francais", "fr-CA", "amelie unhurried",
     ):  # fmt: skip
         assert listed(browser, f"q={words}") == {"5f0c9a3e-1b2c"}, words
     for words in ("%25", "_", "\\", "a'b", "nobody", "русский"):
@@ -131,6 +135,22 @@ def test_voices_are_filtered(browser: Client, field: str) -> None:
     assert f'href="?{field}=Second"' in html
     assert listed(browser, f"{field}=First%20one") == {"one"}
     assert listed(browser, f"{field}__isnull=True") == {"none"}
+
+
+def test_voices_are_told_in_words_and_heard(browser: Client) -> None:
+    make_voice(
+        "one", billing_style="VOICE_BILLING_STYLE_INCLUDED", ownership="private", provider="lmnt",
+        preview_url="https://example.com/one.mp3",
+    )  # fmt: skip
+    make_voice("two", name="Second", language_label="Klingon")
+    html = shown(browser, f"{VOICES}?_facets=True")
+    assert "VOICE_BILLING" not in re.sub(r'href="[^"]*"', "", html)
+    for words in ("Included", "Private", "LMNT", "Klingon", "Included (1)", "Another provider (1)"):
+        assert words in html, words
+    [link] = re.findall(r'<voice-play name="Voice one" src="([^"]+)">', html)
+    assert browser.get(unescape(link))["Location"] == "https://example.com/one.mp3"
+    assert link in shown(browser, f"{VOICES}one/change/")
+    assert "<voice-play" not in shown(browser, f"{VOICES}two/change/")
 
 
 def test_odd_ids_open(browser: Client) -> None:
@@ -166,8 +186,9 @@ def test_the_list_is_opened_as_fast_with_10_000_voices(
     assert len(many) == len(few)
     assert len(re.findall(rf'href="{VOICES}voice-\d+/change/', html)) == 100
     assert seconds < 3
+    add_search_texts()  # as a sync writes them
     for query in ("q=Voice+9", "provider=Provider%203", "p=100", "o=-7"):
-        with django_assert_max_num_queries(len(few)):
+        with django_assert_max_num_queries(len(few) + 1):  # whether search texts are missing
             shown(browser, f"{VOICES}?{query}")
 
 
@@ -269,6 +290,63 @@ def test_an_undecryptable_key_is_shown_as_such(
     assert get_agency_credentials(Agency.objects.get()) == NEW_KEY
 
 
+def state_of_key(browser: Client) -> list[str]:
+    """Return the state of the only agency's key, and when it was tried, as the list shows them."""
+    html = shown(browser, AGENCIES)
+    return [
+        re.sub("<[^>]+>", "", cell)
+        for cell in re.findall(r'<td class="field-key_(?:state|tried_at)[^"]*">(.*?)</td>', html)
+    ]
+
+
+def test_the_state_of_a_key_is_what_the_history_knows(browser: Client, agency: Agency) -> None:
+    assert state_of_key(browser) == ["Not tried yet", "-"]
+    tried = timezone.now()
+    ended = {"agency": agency, "finished_at": tried}
+    make_run(**ended, status="succeeded")
+    assert state_of_key(browser)[0] == "Works"
+    make_run(**ended | {"finished_at": tried + timedelta(1)}, status="failed", key_refused=True)
+    assert state_of_key(browser)[0] == "Refused"
+    make_run(**ended | {"finished_at": tried + timedelta(2)}, status="failed")  # Ultravox is away
+    state, tried_at = state_of_key(browser)
+    assert state == "Refused"
+    assert str((tried + timedelta(1)).year) in tried_at
+    SyncRun.objects.update(finished_at=tried)
+    agency.ultravox_api_key = "another"
+    agency.save()
+    assert state_of_key(browser) == ["Not tried yet", "-"]
+    agency.ultravox_api_key = ""
+    agency.save()
+    assert state_of_key(browser) == ["-", "-"]
+
+
+def test_keys_are_tried(browser: Client, agency: Agency, ultravox: Ultravox) -> None:
+    others = [
+        Agency.objects.create(name=name, ultravox_api_key=key)
+        for name, key in (("Revoked", "revoked"), ("Keyless", ""))
+    ]
+
+    def press() -> list[str]:
+        ids = [str(each.pk) for each in (agency, *others)]
+        data = {"action": "test_key", "_selected_action": ids}
+        response = browser.post(AGENCIES, data)
+        said = [str(message) for message in get_messages(response.wsgi_request)]
+        shown(browser, AGENCIES)
+        return said
+
+    assert press() == [
+        "Agency: the key works.",
+        f"Revoked: {KEY_REFUSED}",
+        "Keyless: Your agency has no Ultravox API key; add one in the agency's settings.",
+    ]
+    assert [request.target for request in ultravox.requests] == [
+        "/api/voices?pageSize=1&limit=1"
+    ] * 2
+    ultravox.fault = lambda exchange: exchange.reply(400)
+    assert press() == ["Agency: Ultravox answered with status 400; nothing was changed."]
+    assert not SyncRun.objects.exists()
+
+
 # Users
 
 
@@ -357,7 +435,7 @@ def test_a_dead_run_is_shown_as_abandoned(browser: Client) -> None:
     now = timezone.now()
     dead = make_run(heartbeat_at=now - timedelta(minutes=5), started_at=now - timedelta(minutes=6))
     alive = make_run(agency=Agency.objects.create(name="Alive"))
-    states = re.findall(r'class="field-state">([^<]+)<', shown(browser, RUNS))
+    states = re.findall(r'class="field-outcome">([^<]+)<', shown(browser, RUNS))
     assert states == ["Running", "Abandoned"]
     assert "Abandoned" in shown(browser, f"{RUNS}{dead.pk}/change/")
     assert "Running" in shown(browser, f"{RUNS}{alive.pk}/change/")

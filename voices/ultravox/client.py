@@ -9,8 +9,10 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
 
@@ -27,7 +29,6 @@ PAGE_SIZE = 100  # voices
 MAX_PAGES = 10_000  # of one listing
 MAX_PAGE_BYTES, MAX_BYTES = 32 << 20, 512 << 20  # of one page, and of one listing, decompressed
 MAX_TOTAL = 1 << 31  # what is not below it, is no number of voices
-QUERY = urlencode({"pageSize": PAGE_SIZE, "limit": PAGE_SIZE})
 HEADERS = {
     "Accept": "application/json", "Accept-Encoding": "gzip, deflate", "User-Agent": "voices-sync",
 }  # fmt: skip
@@ -69,6 +70,7 @@ class UltravoxClient:
     api_key: str
     timeout: float
     deadline: float
+    page_size: int = PAGE_SIZE
 
     def __post_init__(self) -> None:
         self._transport = Transport(self.api_url)
@@ -81,7 +83,16 @@ class UltravoxClient:
         Calls `tick` several times a second while waiting. Raises KeyRejected if Ultravox refuses the
         key, and UltravoxError if the listing does not arrive whole.
         """
+        return self._ahead(self._pages(), tick)
 
+    def first_page(self) -> Page:
+        """Return the listing's first page, and ask for no other. Raises as `pages` does."""
+        with closing(self._ahead(islice(self._pages(), 1), lambda: None)) as pages:
+            return next(pages)
+
+    def _ahead(
+        self, pages: Iterable[Page], tick: Callable[[], object]
+    ) -> Generator[Page, None, None]:
         def watch() -> None:
             self._transport.cut_if_late()
             if time.monotonic() > self.deadline + 1:  # a name lookup, for one, cannot be cut
@@ -93,12 +104,13 @@ class UltravoxClient:
             self._transport.cut()
 
         try:
-            yield from read_ahead(self._pages(), tick=watch, cancel=stop)
+            yield from read_ahead(pages, tick=watch, cancel=stop)
         finally:
             self._transport.close()
 
     def _pages(self) -> Generator[Page, None, None]:
-        first = f"{self.api_url.rstrip('/')}/api/voices?{QUERY}"
+        query = urlencode({"pageSize": self.page_size, "limit": self.page_size})
+        first = f"{self.api_url.rstrip('/')}/api/voices?{query}"
         url: str | None = self._transport.resolve(first, first)
         seen: set[str] = set()
         size = 0

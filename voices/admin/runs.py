@@ -1,0 +1,46 @@
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from voices import runs
+from voices.admin.read_only import ReadOnlyAdmin
+from voices.models import SyncRun
+
+
+@admin.register(SyncRun)
+class SyncRunAdmin(ReadOnlyAdmin):
+    list_display = ("started_at", "started_by", "agency", "outcome", "seconds", "voices_stored")
+    list_filter = ("status", "trigger", "agency")
+    list_select_related = ("agency", "user")
+    date_hierarchy = "started_at"
+    fields = (
+        "trigger", "agency", "user", "state", "started_at", "finished_at", "seconds", "pages",
+        "synced", "skipped", "error_code", "error_message",
+    )  # fmt: skip
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[SyncRun]:
+        return super().get_queryset(request).annotate(dead=runs.is_dead())
+
+    @admin.display(description="status")
+    def state(self, run: SyncRun) -> str:
+        status = SyncRun.Status.ABANDONED if run.dead else run.status  # type: ignore[attr-defined]
+        return SyncRun.Status(status).label
+
+    @admin.display(description="outcome")
+    def outcome(self, run: SyncRun) -> str:
+        state = self.state(run)
+        return f"{state}: {run.error_message}" if run.error_message else state
+
+    @admin.display(description="started by")
+    def started_by(self, run: SyncRun) -> str:
+        trigger = SyncRun.Trigger(run.trigger).label
+        return f"{run.user} ({trigger.lower()})" if run.user else trigger
+
+    @admin.display(description="seconds")
+    def seconds(self, run: SyncRun) -> str | None:
+        took = run.finished_at and run.finished_at - run.started_at
+        return f"{took.total_seconds():.1f}" if took else None
+
+    @admin.display(description="voices")
+    def voices_stored(self, run: SyncRun) -> str:
+        return f"{run.synced} ({run.skipped} skipped)" if run.skipped else str(run.synced)

@@ -1,0 +1,142 @@
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.forms.widgets import Script
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import URLPattern, path
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from voiceproject.errors import ServiceError
+from voices import queries, store
+from voices.admin.read_only import ReadOnlyAdmin
+from voices.api.links import preview_links
+from voices.masking import masked
+from voices.models import SyncRun, Voice
+from voices.sync import sync_voices
+from voices.words import label
+
+Column = Callable[[Voice], Any]
+
+
+class InWords(admin.AllValuesFieldListFilter):
+    """Filter by a column's values, which are told in words."""
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        choices = super().choices(changelist)
+        yield next(choices)  # all
+        for choice in choices:
+            value, count = choice["display"], ""
+            if changelist.add_facets:
+                value, _, count = value.rpartition(" ")
+            known = None if value == self.empty_value_display else str(value)
+            words = label(str(self.field_path), known)
+            yield choice | {"display": f"{words} {count}".strip()}
+
+
+@admin.register(Voice)
+class VoiceAdmin(ReadOnlyAdmin):
+    list_display_links = ("name",)
+    list_filter = [
+        (name, InWords) for name in ("provider", "primary_language", "ownership", "billing_style")
+    ]
+    search_fields = ("search_text",)  # of queries.search, which searches more than this names
+    search_help_text = "Words of name, description, language or provider, or an id"
+    list_per_page = 100
+    show_full_result_count = False
+    change_list_template = "voices/admin_voices.html"
+
+    class Media:
+        js = [Script("voices/voice-picker.js", type="module")]
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        return (
+            player(request), "name", "language", "provider_name", "whose", "cost", "listed",
+        )  # fmt: skip
+
+    def get_fields(self, request: HttpRequest, obj: Voice | None = None) -> Any:
+        return (
+            player(request), "id", "name", "description", "language", "primary_language",
+            "provider_name", "whose", "cost", "listed", "preview_url",
+            "definition_without_secrets", "last_synced_at",
+        )  # fmt: skip
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Voice]:
+        voices = super().get_queryset(request) & queries.visible_to(request.user)  # type: ignore[arg-type]
+        return voices.annotate(is_listed=queries.listed(request.user))  # type: ignore[arg-type]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Voice], search_term: str
+    ) -> tuple[QuerySet[Voice], bool]:
+        if search_term:
+            store.add_search_texts()
+        return queries.search(queryset, search_term), False
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Refuse URL filters that would let somebody guess a definition's secrets."""
+        is_secret = lookup.startswith("definition")
+        return not is_secret and super().lookup_allowed(lookup, value, request)
+
+    @admin.display(ordering="primary_language")
+    def language(self, voice: Voice) -> str:
+        return voice.language_label or label("primary_language", voice.primary_language)
+
+    @admin.display(description="provider", ordering="provider")
+    def provider_name(self, voice: Voice) -> str:
+        return label("provider", voice.provider)
+
+    @admin.display(ordering="ownership")
+    def whose(self, voice: Voice) -> str:
+        return label("ownership", voice.ownership)
+
+    @admin.display(ordering="billing_style")
+    def cost(self, voice: Voice) -> str:
+        return label("billing_style", voice.billing_style)
+
+    @admin.display(boolean=True, ordering="is_listed")
+    def listed(self, voice: Voice) -> bool:
+        return bool(voice.is_listed)  # type: ignore[attr-defined]
+
+    @admin.display(description="definition")
+    def definition_without_secrets(self, voice: Voice) -> SafeString:
+        text = json.dumps(masked(voice.definition), indent=2, ensure_ascii=False)
+        return format_html('<pre class="definition">{}</pre>', text)
+
+    def get_urls(self) -> list[URLPattern]:
+        sync = path("sync/", self.admin_site.admin_view(self.sync_now), name="voices_voice_sync")
+        return [sync, *super().get_urls()]
+
+    def sync_now(self, request: HttpRequest) -> HttpResponse:
+        """Sync with any agency's key, and report the outcome above the list."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if request.method != "POST":
+            return redirect("admin:voices_voice_changelist")
+        try:
+            run = sync_voices(trigger=SyncRun.Trigger.ADMIN, user=request.user)  # type: ignore[arg-type]
+        except ServiceError as error:
+            messages.error(request, error.message)
+        else:
+            skipped = f" ({run.skipped} records cannot be stored)" if run.skipped else ""
+            messages.success(request, run.message + skipped)
+        return redirect("admin:voices_voice_changelist")
+
+
+def player(request: HttpRequest) -> Column:
+    """Return a column with the picker's play button, for a voice that has a preview."""
+    link = preview_links(request)  # type: ignore[arg-type]
+
+    @admin.display(description="preview")
+    def play(voice: Voice) -> SafeString | None:
+        if voice.preview_url is None:
+            return None
+        return format_html(
+            '<voice-play name="{}" src="{}"></voice-play>', voice.name, link(voice.pk)
+        )
+
+    return play

@@ -1,0 +1,38 @@
+"""Whether agencies' Ultravox keys work: what the history of syncs knows, and what Ultravox says."""
+
+import time
+
+from django.conf import settings
+from django.db.models import OuterRef, Q, QuerySet, Subquery
+
+from agencies.credentials import get_agency_credentials
+from agencies.models import Agency
+from voices.models import SyncRun
+from voices.ultravox import UltravoxClient
+
+
+def with_trial(agencies: QuerySet[Agency]) -> QuerySet[Agency]:
+    """Annotate agencies with `tried_at`, when a sync last told whether their key works, and `key_refused`.
+
+    Both are None where none has. A sync that failed for another reason tells nothing.
+    """
+    told = SyncRun.objects.filter(
+        Q(status=SyncRun.Status.SUCCEEDED) | Q(key_refused=True), agency=OuterRef("pk")
+    ).order_by("-finished_at")
+    return agencies.annotate(
+        tried_at=Subquery(told.values("finished_at")[:1]),
+        key_refused=Subquery(told.values("key_refused")[:1]),
+    )
+
+
+def try_key(agency: Agency) -> None:
+    """Ask Ultravox for one voice with the agency's key, and write no run.
+
+    Raises NoApiKey, CredentialsUnavailable, KeyRejected, and UltravoxError if Ultravox did not answer with a
+    page of voices within `ULTRAVOX_TIMEOUT`.
+    """
+    UltravoxClient(
+        api_url=settings.ULTRAVOX_API_URL, api_key=get_agency_credentials(agency),
+        timeout=settings.ULTRAVOX_TIMEOUT, deadline=time.monotonic() + settings.ULTRAVOX_TIMEOUT,
+        page_size=1,
+    ).first_page()  # fmt: skip
