@@ -6,7 +6,7 @@ RUN := python
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test docs lint lock bench clean $(VENV)/run $(VENV)/dev $(VENV)/bench
+.PHONY: run test docs lint lock bench screenshots clean $(VENV)/run $(VENV)/dev $(VENV)/bench
 
 run: $(VENV)/run
 	@PORT=$(PORT) $(BIN)/python scripts/run.py
@@ -22,6 +22,9 @@ lint: $(VENV)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/bandit --quiet --severity-level medium --skip B608 -r agencies voices voiceproject scripts  # S608 is ruff's
+
+screenshots: $(VENV)/dev
+	$(BIN)/python -m scripts.screenshots
 
 bench: $(VENV)/bench
 	$(BIN)/python -m benchmarks --scaling --write

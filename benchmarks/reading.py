@@ -1,7 +1,6 @@
 """What it takes to find and to hear a voice, on the real web server, beside a textbook list there."""
 
 import http.client
-import json
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,9 +8,11 @@ from dataclasses import dataclass, field
 
 from benchmarks.joined import server
 from benchmarks.measure import say
+from benchmarks.page import Page, page
 from benchmarks.services import SERVICE_KEY, Databases, environment, run, sandbox
 
 LISTENERS = 20
+KEYED = "SELECT id FROM ultravox_voices WHERE preview_url LIKE '%/preview' ORDER BY id LIMIT 2"
 SEARCH = "search=warm%20support"  # two words that both find by description
 REQUESTS = {
     "textbook": "/textbook/",
@@ -28,6 +29,7 @@ class Reading:
     engine: str
     voices: int
     asked: int = 0  # requests to Ultravox for LISTENERS at once
+    page: Page | None = None
     seconds: dict[str, list[float]] = field(default_factory=dict)
 
     def median(self, name: str) -> float:
@@ -46,9 +48,9 @@ def reading(databases: Databases, folder: str, voices: int, rounds: int) -> Read
         run(["manage.py", "sync_voices"], variables)
         database.rows("ANALYZE")
         with server(variables) as address:
-            listing = json.loads(_get(address, "/api/voices/?page_size=200&listed=true")[1])
-            ids = [voice["id"] for voice in listing["results"] if voice["preview_url"]]
-            first, second = [f"/api/voices/{voice_id}/preview" for voice_id in ids[:2]]
+            first, second = (
+                f"/api/voices/{voice_id}/preview" for (voice_id,) in database.rows(KEYED)
+            )
             requests = REQUESTS | {"preview": first}
             for suffix in ("", ", after a commit"):
                 say(f"{database}, {voices:,} voices, {rounds} rounds of reading{suffix}")
@@ -63,6 +65,7 @@ def reading(databases: Databases, folder: str, voices: int, rounds: int) -> Read
             with ThreadPoolExecutor(LISTENERS) as listeners:
                 list(listeners.map(lambda _: _get(address, second), range(LISTENERS)))
             result.asked = ultravox.set_latency(0) - before
+            result.page = page(f"http://{address}")
     return result
 
 

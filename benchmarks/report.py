@@ -33,6 +33,7 @@ LIMITS = {
 READING = {
     "list": ("textbook", 1.25), "search": ("textbook, search", 1.5), "preview": ("list", 1.0),
 }  # fmt: skip
+PAGE_REQUESTS, PAGE_SIZE = 6, 60_000
 PROCESS_LIMIT, START_LIMIT, JOINED_LIMIT = 2.2, 2.0, 1.5
 MEMORY_LIMIT, GROWTH_LIMIT, LINEAR_LIMIT = 120 * MB, 1500, 1.15  # bytes, bytes a voice, ratio
 
@@ -154,7 +155,25 @@ class Results:
             ' django-filter, with the same columns and without facets. "After a commit" is what a first'
             " request costs once anybody has written anything to the PostgreSQL server."
             f" {LISTENERS} listeners of one voice at once made {asked} requests to Ultravox: at most one a"
-            " process.\n\n" + _table(["", *heads, "beside", *heads, "at most"], rows)
+            " process.\n\n" + _table(["", *heads, "beside", *heads, "at most"], rows) + self._page()
+        )
+
+    def _page(self) -> str:
+        pages = [(it.voices, it.page) for it in self.reading if it.page]
+        if not pages:
+            return "\n\nThe page was not measured: there is no Chromium."
+        rows = [
+            [
+                f"{voices:,}", f"{page.requests}{_verdict(page.requests, PAGE_REQUESTS)}",
+                f"{page.size / 1000:.1f} kB{_verdict(page.size, PAGE_SIZE)}", _time(page.seconds),
+            ]
+            for voices, page in pages
+        ]  # fmt: skip
+        return (
+            "\n\nThe page at `/`, from its address to the first voice in view, in a Chromium that has"
+            f" never seen it: at most {PAGE_REQUESTS} requests, and {PAGE_SIZE / 1000:.0f} kB of script"
+            " and style before compression.\n\n"
+            + _table(["voices", "requests", "script and style", "time"], rows)
         )
 
     def _scaling(self) -> str:

@@ -31,9 +31,11 @@ ENVIRONMENT = {
     "SERVICE_API_KEYS": SERVICE_KEY,
     "RATE_LIMIT_SYNC": "100000/min",
 }
+EMAIL, PASSWORD = "user@example.com", "a password of the benchmarks"
 SEED = f"""
-from agencies.models import Agency
-Agency.objects.create(name="Agency", ultravox_api_key={API_KEY!r})
+from agencies.models import Agency, User
+agency = Agency.objects.create(name="Agency", ultravox_api_key={API_KEY!r})
+User.objects.create_user({EMAIL!r}, {PASSWORD!r}, agency=agency)
 """
 
 

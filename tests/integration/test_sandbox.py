@@ -115,7 +115,7 @@ def test_previews_are_audio(sandbox: Sandbox) -> None:
         answer = get(preview)
         kinds.add(kind := answer.headers["Content-Type"])
         if kind == "text/plain":
-            frames = re.findall(rb"\xff\xfb\x50\xc4.{204}", answer.content, re.DOTALL)
+            frames = re.findall(rb"\xff\xf3\x48\xc4.{140}", answer.content, re.DOTALL)
             assert b"".join(frames) == answer.content  # MP3
         sounds.add(sound := get(public, None).content)
         with wave.open(io.BytesIO(sound)) as recording:

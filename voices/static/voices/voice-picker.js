@@ -183,11 +183,8 @@ audio.addEventListener("ended", () => current?.end("", true));
 audio.addEventListener("error", () => current?.failed());
 
 /**
- * A button that plays the preview at `src` of the voice called `name`, and stops it. Without `src` it says that
- * there is none.
- *
- * Fires `voice-play` when one hears it, and `voice-error` with an ApiError in `detail`, whose message it shows unless
- * the event is cancelled.
+ * A button that plays the preview at `src` of the voice called `name`, and stops it; without `src`, says that there is
+ * none. It shows what fails unless somebody cancels its `voice-error`.
  */
 export class VoicePlay extends HTMLElement {
 	static observedAttributes = ["name", "src", "state"];
@@ -408,7 +405,6 @@ const STYLES = styles(`
 	.choice input, input[type=radio] { accent-color: var(--accent); margin: 0; flex: none; }
 	small { color: var(--muted); font-size: .875em; }
 	.head { display: flex; flex-wrap: wrap; gap: 0 8px; align-items: baseline; min-height: 2em; }
-	.head p { margin: 0; }
 	.head .link { margin-inline-start: auto; }
 	.chosen { margin: 0 0 8px; overflow-wrap: anywhere; }
 	ul { list-style: none; margin: 0; padding: 0; border: 1px solid var(--line); border-radius: var(--radius); overflow: clip; }
@@ -424,7 +420,7 @@ const STYLES = styles(`
 	li:has(:checked) { background: var(--chosen); }
 	input[type=radio] { width: 18px; height: 18px; }
 	.what, .where { min-width: 0; overflow-wrap: anywhere; }
-	.what > *, .where > * { margin: 0; }
+	.head p, .note, .what > *, .where > * { margin: 0; }
 	.name { font-weight: 600; cursor: pointer; }
 	.name::after { content: ""; position: absolute; inset: 0; }
 	li input, li voice-play, .actions { position: relative; z-index: 1; }
@@ -437,7 +433,7 @@ const STYLES = styles(`
 	.description, .where small { color: var(--muted); font-size: .92em; }
 	.description { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 1; overflow: hidden; }
 	li:has(:checked) .description { -webkit-line-clamp: none; }
-	.note { margin: 0; color: var(--danger); font-size: .92em; position: relative; z-index: 1; }
+	.note { flex-basis: 100%; color: var(--danger); font-size: .92em; position: relative; z-index: 1; }
 	.note.calm { color: var(--muted); }
 	.where { font-size: .92em; }
 	.where small { display: block; }
@@ -479,6 +475,8 @@ const STYLES = styles(`
 		.filters:not(.open) { display: none; }
 		fieldset { break-inside: avoid; }
 		.shortlist strong { display: none; }
+		.chips { flex: 1 1 0; flex-wrap: nowrap; overflow-x: auto; }
+		.chip { flex: none; max-width: 9rem; }
 	}
 	@container picker (max-width: 26rem) {
 		li { grid-template-columns: auto minmax(0, 1fr) auto; padding: 12px; }
@@ -925,7 +923,7 @@ export class VoicePicker extends HTMLElement {
 			element("small", {}, facts.join(" · ")),
 		);
 		const star = element("button", {
-			type: "button", className: "star", ariaLabel: `Shortlist ${name}`, innerHTML: STAR, title: "Shortlist",
+			type: "button", className: "star", ariaLabel: `Shortlist ${name}`, innerHTML: STAR,
 			ariaPressed: String(this.#isShortlisted(voice)), onclick: () => this.#shortlistOrNot(voice),
 		});
 		star.dataset.id = voice.id;

@@ -1,0 +1,78 @@
+"""`make screenshots`: take the README's pictures of the page, light, dark and on a phone.
+
+The page is served as in production, with the sandbox's voices. Needs Debian's chromium and
+fonts-noto-color-emoji.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+import django
+from playwright.sync_api import Page
+
+from sandbox import API_KEY, Sandbox
+from sandbox.faults import FAULTS
+from tests.support.project import ROOT, Project, own_project
+
+FOLDER = ROOT / "docs" / "screenshots"
+EMAIL = "anna@agency.example"
+SIZES = {"light": (1240, 800), "dark": (1240, 800), "phone": (390, 800)}
+
+
+def main() -> None:
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+    django.setup()
+    from tests.browser.tab import Tab, opened_browser
+    from tests.support.seeding import add_agency, add_user
+
+    FOLDER.mkdir(exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Sandbox() as sandbox,
+        own_project(None, Path(folder), ULTRAVOX_API_URL=sandbox.url) as project,
+        opened_browser() as browser,
+    ):
+        project.manage("migrate", "-v", "0")
+        add_user(project, add_agency(project, key=API_KEY), EMAIL)
+        make_history(project, sandbox)
+        url = project.serve()
+        sandbox.latency = 3  # seconds: pages are seen to come, and a voice to be waited for
+        for name, (width, height) in SIZES.items():
+            page = browser.new_page(viewport={"width": width, "height": height})
+            page.emulate_media(color_scheme="dark" if name == "dark" else "light")
+            Tab(page, url, Path(folder)).log_in(EMAIL)
+            use(page)
+            page.screenshot(path=FOLDER / f"{name}.png")
+            page.get_by_role("region", name="Sync").get_by_text("Synced 299 voices").wait_for()
+            page.close()
+
+
+def make_history(project: Project, sandbox: Sandbox) -> None:
+    """Sync several times, and fail once; a voice is no longer listed in the end."""
+    for number in range(9):
+        sandbox.latency = (0.1, 0.4, 0.2)[number % 3]
+        sandbox.fault = FAULTS["html"] if number == 4 else None
+        if number == 6:
+            [gone] = [voice for voice in sandbox.api.voices if voice["name"] == "Amélie"]
+            sandbox.api.voices.remove(gone)
+        project.manage("sync_voices")
+
+
+def use(page: Page) -> None:
+    """Choose a voice, take some into the shortlist, start a sync, and play one."""
+    rows = page.get_by_role("list", name="Voices").get_by_role("listitem")
+    rows.first.wait_for()
+    rows.nth(1).get_by_role("radio").check()
+    for number in (0, 4, 5):
+        rows.nth(number).get_by_role("button", name="Shortlist").click()
+    page.get_by_role("button", name="Sync from Ultravox").click()
+    page.get_by_text("100 of 299 voices").wait_for()
+    rows.nth(2).get_by_role("button", name="Play").click()
+    page.locator("voice-play[state=playing]").wait_for()
+    page.evaluate("window.scrollTo(0, 0)")
+    page.wait_for_timeout(400)
+
+
+if __name__ == "__main__":
+    main()
