@@ -1,4 +1,4 @@
-"""`make screenshots`: take the README's pictures of the page, light, dark and on a phone.
+"""`make screenshots`: take the README's pictures of the page, light and dark.
 
 The page is served as in production, with the sandbox's voices. Needs Debian's chromium and
 fonts-noto-color-emoji.
@@ -17,7 +17,6 @@ from tests.support.project import ROOT, Project, own_project
 
 FOLDER = ROOT / "docs" / "screenshots"
 EMAIL = "anna@agency.example"
-SIZES = {"light": (1240, 800), "dark": (1240, 800), "phone": (390, 800)}
 
 
 def main() -> None:
@@ -38,9 +37,8 @@ def main() -> None:
         make_history(project, sandbox)
         url = project.serve()
         sandbox.latency = 3  # seconds: pages are seen to come, and a voice to be waited for
-        for name, (width, height) in SIZES.items():
-            page = browser.new_page(viewport={"width": width, "height": height})
-            page.emulate_media(color_scheme="dark" if name == "dark" else "light")
+        for name in ("light", "dark"):
+            page = browser.new_page(viewport={"width": 1240, "height": 800}, color_scheme=name)
             Tab(page, url, Path(folder)).log_in(EMAIL)
             use(page)
             page.screenshot(path=FOLDER / f"{name}.png")

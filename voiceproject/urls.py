@@ -21,7 +21,7 @@ sync_voices = SyncVoicesView.as_view()
 nothing = csrf_exempt(error_view("not_found"))
 to_admin = RedirectView.as_view(pattern_name="admin:index")
 library = never_cache(login_required(TemplateView.as_view(template_name="voices/library.html")))
-login = LoginView.as_view(template_name="voices/login.html", redirect_authenticated_user=True)
+login = LoginView.as_view(template_name="voices/login.html")
 
 
 def _both(address: str, view: object, **names: str) -> URLPattern:

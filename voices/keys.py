@@ -31,8 +31,9 @@ def try_key(agency: Agency) -> None:
     Raises NoApiKey, CredentialsUnavailable, KeyRejected, and UltravoxError if Ultravox did not answer with a
     page of voices within `ULTRAVOX_TIMEOUT`.
     """
-    UltravoxClient(
+    client = UltravoxClient(
         api_url=settings.ULTRAVOX_API_URL, api_key=get_agency_credentials(agency),
         timeout=settings.ULTRAVOX_TIMEOUT, deadline=time.monotonic() + settings.ULTRAVOX_TIMEOUT,
         page_size=1,
-    ).first_page()  # fmt: skip
+    )  # fmt: skip
+    list(client.pages(most=1))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sandbox import Sandbox
+from sandbox import API_KEY, Sandbox
 from tests.browser.tab import Tab, opened_browser
 from tests.support.project import Project
 from tests.support.seeding import add_agency, add_user
@@ -24,7 +24,7 @@ def sandbox() -> Iterator[Sandbox]:
 def site(project: Callable[..., Project], sandbox: Sandbox) -> Project:
     """A project with an agency of two, and staff without one; no sync has been yet."""
     site = project(ULTRAVOX_API_URL=sandbox.url, ULTRAVOX_TIMEOUT="2")
-    agency = add_agency(site, key="sandbox-key")
+    agency = add_agency(site, key=API_KEY)
     add_user(site, agency, ANNA)
     add_user(site, agency, BEN)
     add_user(site, None, STAFF, is_staff=True, is_superuser=True)

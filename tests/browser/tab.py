@@ -56,10 +56,13 @@ class Tab:
     def log_in(self, email: str, address: str = "/") -> None:
         """Open an address, which asks for a login first."""
         self.open(address)
-        self.page.get_by_label("E-mail address").fill(email)
-        self.page.get_by_label("Password").fill(PASSWORD)
-        self.page.get_by_role("button", name="Log in").click()
+        self.enter(email, PASSWORD)
         self.page.wait_for_url(self.site + address)
+
+    def enter(self, email: str, password: str) -> None:
+        self.page.get_by_label("E-mail address").fill(email)
+        self.page.get_by_label("Password").fill(password)
+        self.page.get_by_role("button", name="Log in").click()
 
     def look(self, name: str = "", widths: tuple[int, ...] = (1280, 800)) -> None:
         """Take a picture at each width, and refuse a page that is broken, or wider than the window."""
@@ -71,12 +74,13 @@ class Tab:
             assert wide <= 0, f"{name} is wider than {width} by {wide}"
         assert self.errors == [], name
 
-    def check(self, name: str) -> None:
+    def check(self, name: str, *, provoked: bool = False) -> None:
         """Look, on a phone, too, and refuse what keeps people from using the page, light or dark.
 
-        What was noted as wrong so far is forgotten: it was provoked.
+        What was noted as wrong so far is forgotten if it was provoked.
         """
-        self.errors.clear()
+        if provoked:
+            self.errors.clear()
         for scheme in ("dark", "light"):
             self.page.emulate_media(color_scheme=scheme)
             found = Axe().run(self.page)
@@ -94,19 +98,33 @@ class Tab:
     def names(self) -> list[str]:
         return self.rows().locator("label").all_text_contents()
 
-    def count(self, text: str) -> None:
-        """Wait until so many voices are found."""
+    def wait_for_count(self, text: str) -> None:
         self.page.get_by_role("status").get_by_text(text, exact=True).wait_for()
 
-    def focused(self) -> str:
-        """Return the accessible name of what has the focus, in whichever shadow."""
-        return str(self.page.evaluate(FOCUSED))
+    def heard(self) -> float:
+        """Return how many seconds of the voice that plays were heard."""
+        audio = self.page.locator("audio")
+        return float(audio.evaluate("(it) => it.currentTime")) if audio.count() else 0.0
+
+    def focused(self) -> tuple[str, float]:
+        """Return the accessible name of what has the focus, in whichever shadow, and where it ends."""
+        name, bottom = self.page.evaluate(FOCUSED)
+        return name, bottom
+
+    def tab_to(self, name: str) -> None:
+        """Press Tab until what is called so has the focus."""
+        for _ in range(80):
+            self.page.keyboard.press("Tab")
+            if self.focused()[0] == name:
+                return
+        raise AssertionError(f"{name} was not reached")
 
 
 FOCUSED = """() => {
   let found = document.activeElement;
   while (found?.shadowRoot?.activeElement) found = found.shadowRoot.activeElement;
-  return found?.ariaLabel || found?.labels?.[0]?.innerText || found?.innerText || '';
+  const name = found.ariaLabel || found.labels?.[0]?.innerText || found.innerText || '';
+  return [name, found.getBoundingClientRect().bottom];
 }"""
 
 

@@ -1,12 +1,13 @@
 """Admin and documentation in a real browser, where what the content security policy forbids is seen."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.browser.tab import Tab, needs_chromium, opened_browser, wait_until
+from tests.browser.tab import Tab, needs_chromium, wait_until
 from tests.support.project import Project
 from tests.support.seeding import add_agency, add_user
 from tests.ultravox import Ultravox
@@ -34,14 +35,13 @@ def site(project: Callable[..., Project], tmp_path: Path, ultravox: Ultravox) ->
 
 
 @pytest.fixture
-def tab(site: Project, tmp_path: Path, ultravox: Ultravox) -> Iterator[Tab]:
+def tab(site: Project, tmp_path: Path, ultravox: Ultravox, browser: Any) -> Tab:
     """A tab of a browser where staff logged in."""
     previews = ultravox.url.replace("127.0.0.1", "localhost") + "/audio/"
     url = site.serve("--workers=1")
-    with opened_browser() as browser:
-        tab = Tab(browser.new_page(), url, tmp_path, (previews,))
-        tab.log_in(EMAIL, "/admin/")
-        yield tab
+    tab = Tab(browser.new_page(), url, tmp_path, (previews,))
+    tab.log_in(EMAIL, "/admin/")
+    return tab
 
 
 def test_staff_at_work(tab: Tab, ultravox: Ultravox, site: Project) -> None:
@@ -66,10 +66,7 @@ def test_staff_at_work(tab: Tab, ultravox: Ultravox, site: Project) -> None:
     voice = page.locator("#result_list tbody tr").first
     voice.get_by_role("button", name="Play").click()
     voice.get_by_role("button", name="Stop").wait_for()
-    sound = page.locator("audio")
-    wait_until(
-        page, lambda: sound.count() and sound.evaluate("(it) => it.currentTime > 0"), "sound"
-    )
+    wait_until(page, lambda: tab.heard() > 0, "sound")
     voice.get_by_role("button", name="Stop").click()
     page.locator("#searchbar").fill("さくら")
     page.get_by_role("button", name="Search").click()

@@ -67,14 +67,17 @@ def bearer(user: User) -> dict[str, str]:
     return {"authorization": f"Bearer {AccessToken.for_user(user)}"}
 
 
-def test_passwords_are_guessed_no_further(client: Client, users: list[User], post: Post) -> None:
+@pytest.mark.parametrize("door", ["/admin/login/", "/login/"])
+def test_passwords_are_guessed_no_further(
+    client: Client, users: list[User], post: Post, door: str
+) -> None:
     def sign_in(password: str, came_from: str = "10.1.0.1", name: str = "user") -> Any:
         return post(TOKEN, came_from, {"email": f"{name}@example.com", "password": password})
 
     def log_in(password: str, came_from: str = "10.1.0.1", name: str = "user") -> Any:
         form = {"username": f"{name}@example.com", "password": password}
         headers = {"x-forwarded-for": came_from}
-        return client.post("/admin/login/", form, headers=headers)
+        return client.post(door, form, headers=headers)
 
     User.objects.update(is_staff=True)
     for _ in range(LOGINS - 1):
@@ -92,7 +95,7 @@ def test_passwords_are_guessed_no_further(client: Client, users: list[User], pos
     assert sign_in(PASSWORD, name="other").status_code == 200
     assert sign_in(PASSWORD, came_from="10.1.0.2").status_code == 200
     assert sign_in(PASSWORD, came_from="1.2.3.4, 10.1.0.1").status_code == 429
-    # The admin's
+    # The page's
     place = "10.2.0.1"
     for _ in range(LOGINS - 1):
         assert log_in("wrong", place).status_code == 200  # the form again

@@ -9,8 +9,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
-from contextlib import closing
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -77,22 +76,15 @@ class UltravoxClient:
         self._headers = HEADERS | {"X-API-Key": self.api_key}
         self._stopped = threading.Event()
 
-    def pages(self, *, tick: Callable[[], object] = lambda: None) -> Generator[Page, None, None]:
-        """Yield the listing's pages, with records as Ultravox sent them.
+    def pages(
+        self, *, tick: Callable[[], object] = lambda: None, most: int | None = None
+    ) -> Generator[Page, None, None]:
+        """Yield the listing's pages, with records as Ultravox sent them; `most` of them, if given.
 
         Calls `tick` several times a second while waiting. Raises KeyRejected if Ultravox refuses the
         key, and UltravoxError if the listing does not arrive whole.
         """
-        return self._ahead(self._pages(), tick)
 
-    def first_page(self) -> Page:
-        """Return the listing's first page, and ask for no other. Raises as `pages` does."""
-        with closing(self._ahead(islice(self._pages(), 1), lambda: None)) as pages:
-            return next(pages)
-
-    def _ahead(
-        self, pages: Iterable[Page], tick: Callable[[], object]
-    ) -> Generator[Page, None, None]:
         def watch() -> None:
             self._transport.cut_if_late()
             if time.monotonic() > self.deadline + 1:  # a name lookup, for one, cannot be cut
@@ -104,7 +96,7 @@ class UltravoxClient:
             self._transport.cut()
 
         try:
-            yield from read_ahead(pages, tick=watch, cancel=stop)
+            yield from read_ahead(islice(self._pages(), most), tick=watch, cancel=stop)
         finally:
             self._transport.close()
 

@@ -149,7 +149,8 @@ document.addEventListener("visibilitychange", () => document.hidden || look());
  */
 function showRuns(runs) {
 	const open = runs.find((run) => run.status === "running");
-	const last = runs.find((run) => run.status !== "running") ?? null;
+	const ended = runs.filter((run) => run.status !== "running");
+	const [last] = ended;
 	if (open) sayProgress(open);
 	else if (!isOurs && last) {
 		const isNews = newest !== undefined && last.id !== newest;
@@ -157,7 +158,7 @@ function showRuns(runs) {
 		if (isNews) picker.refresh();
 	}
 	if (!isOurs && (!open || newest === undefined)) newest = last?.id ?? null;
-	showPlot(runs.filter((run) => run.status !== "running").reverse());
+	showPlot(ended);
 	return open || isOurs ? SOON : LATER;
 }
 
@@ -165,19 +166,6 @@ function showRuns(runs) {
 
 const WIDTH = 10; // of a bar with its gap
 const HEIGHT = 44;
-const NAMESPACE = "http://www.w3.org/2000/svg";
-
-/**
- * @param {string} tag
- * @param {Record<string, string | number>} attributes
- * @param {(Node | string)[]} children
- */
-function drawn(tag, attributes, ...children) {
-	const made = document.createElementNS(NAMESPACE, tag);
-	for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, String(value));
-	made.append(...children);
-	return made;
-}
 
 /** @param {Run} run */
 const secondsOf = (run) => (run.finished_at ? (Date.parse(run.finished_at) - Date.parse(run.started_at)) / 1000 : 0);
@@ -191,37 +179,35 @@ function facts(run) {
 /**
  * Draw how many voices each sync wrote, above how long it took; a cross marks one that failed.
  *
- * @param {Run[]} runs  Oldest first.
+ * @param {Run[]} runs  Newest first.
  */
 function showPlot(runs) {
 	if (plotted === JSON.stringify(runs)) return; // somebody may be reading it
 	plotted = JSON.stringify(runs);
 	get("#history").hidden = !runs.length;
-	const width = RUNS * WIDTH;
 	const most = Math.max(1, ...runs.map((run) => run.synced));
 	const longest = Math.max(0.1, ...runs.map(secondsOf));
-	const groups = runs.map((run, place) => {
-		const x = width - (runs.length - place) * WIDTH;
+	const bars = runs.map((run, place) => {
+		const x = (RUNS - 1 - place) * WIDTH;
 		const voices = Math.max(1, (run.synced / most) * HEIGHT);
 		const took = Math.max(1, (secondsOf(run) / longest) * (HEIGHT / 2));
 		const mark = run.status === "succeeded"
-			? drawn("rect", { x, y: HEIGHT - voices, width: WIDTH - 3, height: voices })
-			: drawn("path", { d: `M${x} ${HEIGHT - 8}l7 7m0 -7l-7 7` });
-		const duration = drawn("rect", { x, y: HEIGHT + 4, width: WIDTH - 3, height: took });
-		const title = drawn("title", {}, facts(run).join(", "));
-		return drawn("g", {}, title, mark, drawn("g", { class: "took" }, duration));
+			? `<rect x="${x}" y="${HEIGHT - voices}" width="${WIDTH - 3}" height="${voices}"/>`
+			: `<path d="M${x} ${HEIGHT - 8}l7 7m0 -7l-7 7"/>`;
+		return `<g><title></title>${mark}
+			<rect class="took" x="${x}" y="${HEIGHT + 4}" width="${WIDTH - 3}" height="${took}"/></g>`;
 	});
-	const svg = drawn("svg", { viewBox: `0 0 ${width} ${HEIGHT * 1.5 + 6}`, "aria-hidden": "true" }, ...groups);
-	const caption = element("p", {}, `Voices, up to ${most.toLocaleString("en")}; below, seconds, up to ${longest.toFixed(1)}`);
-	caption.ariaHidden = "true";
+	plot.innerHTML = `<svg viewBox="0 0 ${RUNS * WIDTH} ${HEIGHT * 1.5 + 6}" aria-hidden="true">${bars.join("")}</svg>`;
+	for (const [place, title] of plot.querySelectorAll("title").entries()) {
+		title.textContent = facts(/** @type {Run} */ (runs[place])).join(", ");
+	}
+	const caption = `Voices, up to ${most.toLocaleString("en")}; below, seconds, up to ${longest.toFixed(1)}`;
 	const head = ["Started", "Outcome", "Duration", "Message"].map((name) => element("th", { scope: "col" }, name));
-	const rows = [...runs].reverse().map((run) => (
-		element("tr", {}, ...facts(run).map((text) => element("td", {}, text)))
-	));
+	const rows = runs.map((run) => element("tr", {}, ...facts(run).map((text) => element("td", {}, text))));
 	const table = element("table", {},
 		element("caption", {}, `The last ${runs.length} syncs, newest first`),
 		element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows));
-	plot.replaceChildren(svg, caption, element("div", { className: "heard" }, table));
+	plot.append(element("p", { ariaHidden: "true" }, caption), element("div", { className: "unseen" }, table));
 }
 
 /** @type {HTMLDetailsElement} */ (get("#history")).open = matchMedia("(min-width: 50rem)").matches;

@@ -23,6 +23,12 @@ export function element(tag, properties = {}, ...children) {
 	return made;
 }
 
+/** @param {Element} on @param {string} name @param {unknown} value  None removes the attribute. */
+function set(on, name, value) {
+	if (value) on.setAttribute(name, String(value));
+	else on.removeAttribute(name);
+}
+
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 const UNITS = /** @type {const} */ ([["day", 86400], ["hour", 3600], ["minute", 60]]); // in seconds
 
@@ -133,18 +139,12 @@ function styles(css) {
 	return sheet;
 }
 
-const COLORS = `
-	--accent: var(--voice-picker-accent, light-dark(#0b5cd5, #7ab0ff));
-	--text: var(--voice-picker-text, light-dark(#1b1d21, #eceef1));
-	--muted: var(--voice-picker-muted, light-dark(#5b6069, #a3a9b3));
-	--line: var(--voice-picker-line, light-dark(#dfe1e5, #363a42));
-	--control: var(--voice-picker-control, light-dark(#868c96, #767d89));
-	--surface: var(--voice-picker-surface, light-dark(#fff, #1d2025));
-	--chosen: var(--voice-picker-chosen, light-dark(#eaf2ff, #212d3e));
-	--danger: var(--voice-picker-danger, light-dark(#b3261e, #ff9d94));
-	--warning: var(--voice-picker-warning, light-dark(#7d4e00, #efb75c));
-	--radius: var(--voice-picker-radius, 8px);
-`;
+/** Light and dark, each with a custom property of its own. */
+const COLORS = Object.entries({
+	accent: "#0b5cd5, #7ab0ff", text: "#1b1d21, #eceef1", muted: "#5b6069, #a3a9b3", line: "#dfe1e5, #363a42",
+	control: "#868c96, #767d89", surface: "#fff, #1d2025", chosen: "#eaf2ff, #212d3e", danger: "#b3261e, #ff9d94",
+	warning: "#7d4e00, #efb75c",
+}).map(([name, pair]) => `--${name}: var(--voice-picker-${name}, light-dark(${pair}));`).join("");
 
 // <voice-play>
 
@@ -303,8 +303,7 @@ export class VoicePlay extends HTMLElement {
 
 	/** @param {string} state */
 	#state(state) {
-		this.toggleAttribute("state", Boolean(state));
-		if (state) this.setAttribute("state", state);
+		set(this, "state", state);
 	}
 }
 
@@ -360,6 +359,9 @@ function nameOf(language) {
 	}
 }
 
+/** @param {Voice} voice */
+const called = (voice) => voice.name || voice.id;
+
 /** @param {string} name  Of an API's parameter, or an attribute. */
 const parameterOf = (name) => name.replace("-", "_");
 
@@ -372,7 +374,8 @@ const joined = (values) => values.map((value) => value.replaceAll(",", "%2C")).j
 
 const STYLES = styles(`
 	:host {
-		display: block; container: picker / inline-size; contain-intrinsic-inline-size: min(60rem, 80vw); min-width: 0; max-width: 100%; color: var(--text); line-height: 1.4; ${COLORS}
+		display: block; container-type: inline-size; contain-intrinsic-inline-size: min(60rem, 80vw); min-width: 0;
+		max-width: 100%; color: var(--text); line-height: 1.4; ${COLORS} --radius: var(--voice-picker-radius, 8px);
 	}
 	:host([hidden]) { display: none; }
 	:host(:disabled) { opacity: .6; }
@@ -392,7 +395,6 @@ const STYLES = styles(`
 	a, .link:hover { color: var(--accent); text-decoration: underline; }
 	.columns { display: grid; grid-template-columns: 13.5rem minmax(0, 1fr); gap: 28px; margin-top: 20px; }
 	.columns:focus, .end:focus { outline: 0; }
-	.skip:not(:focus) { position: absolute; clip-path: inset(50%); }
 	.toggle { display: none; }
 	fieldset { border: 0; margin: 0 0 18px; padding: 0; min-width: 0; }
 	legend {
@@ -405,25 +407,25 @@ const STYLES = styles(`
 	.choice input, input[type=radio] { accent-color: var(--accent); margin: 0; flex: none; }
 	small { color: var(--muted); font-size: .875em; }
 	.head { display: flex; flex-wrap: wrap; gap: 0 8px; align-items: baseline; min-height: 2em; }
-	.head .link { margin-inline-start: auto; }
+	.head .link, .turn { margin-inline-start: auto; }
 	.chosen { margin: 0 0 8px; overflow-wrap: anywhere; }
 	ul { list-style: none; margin: 0; padding: 0; border: 1px solid var(--line); border-radius: var(--radius); overflow: clip; }
 	ul:empty { border: 0; }
 	ul[aria-busy=true] { opacity: .55; }
 	li {
 		position: relative; display: grid; grid-template-columns: auto auto minmax(0, 1fr) 15rem auto; gap: 4px 14px;
-		align-items: center; padding: 12px 16px; background: var(--surface); border-top: 1px solid var(--line);
+		align-items: center; padding: 12px 16px; background: var(--surface);
 		content-visibility: auto; contain-intrinsic-block-size: auto 66px;
 	}
 	li :is(button, input) { scroll-margin-block: 4rem 7rem; } /* the shortlist's bar */
-	li:first-child { border-top: 0; }
+	li + li { border-top: 1px solid var(--line); }
 	li:has(:checked) { background: var(--chosen); }
 	input[type=radio] { width: 18px; height: 18px; }
 	.what, .where { min-width: 0; overflow-wrap: anywhere; }
 	.head p, .note, .what > *, .where > * { margin: 0; }
 	.name { font-weight: 600; cursor: pointer; }
 	.name::after { content: ""; position: absolute; inset: 0; }
-	li input, li voice-play, .actions { position: relative; z-index: 1; }
+	li input, li voice-play, .actions, .note { position: relative; z-index: 1; }
 	.title { display: flow-root; }
 	.badge {
 		display: inline-block; padding: 0 8px; border: 1px solid var(--control); border-radius: 1em; color: var(--muted);
@@ -433,7 +435,7 @@ const STYLES = styles(`
 	.description, .where small { color: var(--muted); font-size: .92em; }
 	.description { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 1; overflow: hidden; }
 	li:has(:checked) .description { -webkit-line-clamp: none; }
-	.note { flex-basis: 100%; color: var(--danger); font-size: .92em; position: relative; z-index: 1; }
+	.note { flex-basis: 100%; color: var(--danger); font-size: .92em; }
 	.note.calm { color: var(--muted); }
 	.where { font-size: .92em; }
 	.where small { display: block; }
@@ -461,14 +463,13 @@ const STYLES = styles(`
 	.chip button:first-child { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 	.chip button:focus-visible { outline-offset: -2px; }
 	.chip[aria-current] { border-color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); }
-	.turn { margin-inline-start: auto; }
-	.heard { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
-	@container picker (max-width: 52rem) {
+	.unseen, .skip:not(:focus) { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+	@container (max-width: 52rem) {
 		li { grid-template-columns: auto auto minmax(0, 1fr) auto; }
 		.where { grid-column: 3; grid-row: 2; }
 		.description { -webkit-line-clamp: 3; }
 	}
-	@container picker (max-width: 44rem) {
+	@container (max-width: 44rem) {
 		.columns { grid-template-columns: minmax(0, 1fr); gap: 8px; margin-top: 10px; }
 		.toggle { display: block; }
 		.filters { columns: 13rem; }
@@ -478,7 +479,7 @@ const STYLES = styles(`
 		.chips { flex: 1 1 0; flex-wrap: nowrap; overflow-x: auto; }
 		.chip { flex: none; max-width: 9rem; }
 	}
-	@container picker (max-width: 26rem) {
+	@container (max-width: 26rem) {
 		li { grid-template-columns: auto minmax(0, 1fr) auto; padding: 12px; }
 		.what, .where { grid-column: 2 / 4; }
 		.where { grid-row: auto; }
@@ -524,7 +525,7 @@ const SKELETON = `
 		<button class="turn plain" type="button">Hear them in turn</button><voice-play hidden></voice-play>
 		<p class="note" hidden></p>
 	</div>
-	<p class="heard" aria-live="polite"></p>`;
+	<p class="unseen" aria-live="polite"></p>`;
 
 /**
  * Chooses a voice, and takes part in a form as an `<input>` does. docs/embedding.md lists attributes and events.
@@ -583,18 +584,15 @@ export class VoicePicker extends HTMLElement {
 	}
 
 	connectedCallback() {
-		for (const name of ["accessToken", "query", "value", ...PROPERTIES.keys()]) this.#takeOver(name);
+		for (const name of ["accessToken", "query", "value", ...PROPERTIES.keys()]) {
+			if (!Object.hasOwn(this, name)) continue;
+			const value = Reflect.get(this, name); // set before this class was there
+			Reflect.deleteProperty(this, name);
+			Reflect.set(this, name, value);
+		}
 		this.#observer.observe(this.#get(".more"));
 		this.#clock = setInterval(() => this.#showLastSync(), 30_000);
 		this.refresh();
-	}
-
-	/** @param {string} name  Of a property that may have been set before this class was there. */
-	#takeOver(name) {
-		if (!Object.hasOwn(this, name)) return;
-		const value = Reflect.get(this, name);
-		Reflect.deleteProperty(this, name);
-		Reflect.set(this, name, value);
 	}
 
 	disconnectedCallback() {
@@ -701,7 +699,7 @@ export class VoicePicker extends HTMLElement {
 	set query(query) {
 		for (const name of PRESETS) {
 			const values = query.getAll(parameterOf(name));
-			this.#set(name, FILTERS.includes(name) ? joined(values) : values[0]);
+			set(this, name, FILTERS.includes(name) ? joined(values) : values[0]);
 		}
 	}
 
@@ -709,12 +707,6 @@ export class VoicePicker extends HTMLElement {
 	#wanted(name) {
 		const values = this.getAttribute(name)?.split(",") ?? [];
 		return values.map((value) => value.trim().replaceAll("%2C", ",")).filter(Boolean);
-	}
-
-	/** @param {string} name @param {string | null | undefined} value */
-	#set(name, value) {
-		if (value) this.setAttribute(name, value);
-		else this.removeAttribute(name);
 	}
 
 	/**
@@ -726,7 +718,7 @@ export class VoicePicker extends HTMLElement {
 	 */
 	#find(name, value, delay = 0) {
 		this.refresh(delay);
-		this.#set(name, value);
+		set(this, name, value);
 		this.dispatchEvent(new CustomEvent("voice-find", { bubbles: true, detail: { name } }));
 	}
 
@@ -845,8 +837,9 @@ export class VoicePicker extends HTMLElement {
 
 	#showLastSync() {
 		const time = this.#lastSync?.finished_at;
-		const synced = time ? element("time", { dateTime: time, title: new Date(time).toLocaleString() }, ago(time)) : "";
-		this.#get(".synced").replaceChildren(...(synced ? ["· synced ", synced] : []));
+		this.#get(".synced").replaceChildren(...(time ? [
+			"· synced ", element("time", { dateTime: time, title: new Date(time).toLocaleString() }, ago(time)),
+		] : []));
 	}
 
 	/** @param {ApiError} error @param {number} page */
@@ -893,12 +886,12 @@ export class VoicePicker extends HTMLElement {
 
 	/** @param {string} text */
 	#announce(text) {
-		this.#get(".heard").textContent = text;
+		this.#get(".unseen").textContent = text;
 	}
 
 	/** @param {Voice} voice */
 	#row(voice) {
-		const { name } = voice;
+		const name = called(voice);
 		const row = element("li", { part: "voice" });
 		const radio = element("input", {
 			type: "radio", name: "voice", id: `voice-${voice.id}`, value: voice.id, checked: voice.id === this.#value,
@@ -924,9 +917,8 @@ export class VoicePicker extends HTMLElement {
 		);
 		const star = element("button", {
 			type: "button", className: "star", ariaLabel: `Shortlist ${name}`, innerHTML: STAR,
-			ariaPressed: String(this.#isShortlisted(voice)), onclick: () => this.#shortlistOrNot(voice),
+			ariaPressed: String(this.#isShortlisted(voice.id)), onclick: () => this.#shortlistOrNot(voice),
 		});
-		star.dataset.id = voice.id;
 		const copy = element("button", {
 			type: "button", className: "copy", ariaLabel: `Copy id of ${name}`, title: `Copy id ${voice.id}`,
 			onclick: () => this.#copy(voice),
@@ -956,9 +948,8 @@ export class VoicePicker extends HTMLElement {
 	 */
 	#setUp(player, voice) {
 		player.voice = voice;
-		player.setAttribute("name", voice.name);
-		player.toggleAttribute("src", voice.preview_url !== null);
-		if (voice.preview_url !== null) player.setAttribute("src", voice.preview_url);
+		player.setAttribute("name", called(voice));
+		set(player, "src", voice.preview_url);
 		player.renew = async () => (await this.#voice(voice.id)).preview_url;
 		return player;
 	}
@@ -1049,7 +1040,7 @@ export class VoicePicker extends HTMLElement {
 		if (!id || !this.isConnected || this.#rows.has(id) || this.#list.ariaBusy === "true" || !line.hidden) return;
 		let text = "";
 		try {
-			text = `Chosen: ${(await this.#voice(id)).name ?? id}`;
+			text = `Chosen: ${called(await this.#voice(id)) ?? id}`;
 		} catch (error) {
 			const isGone = error instanceof ApiError && error.code === "not_found";
 			text = isGone ? `The chosen voice, ${id}, is not there for you; choose another.` : `Chosen: ${id}`;
@@ -1111,7 +1102,7 @@ export class VoicePicker extends HTMLElement {
 	#choices(name) {
 		const wanted = this.#wanted(name);
 		const choices = (this.#facets[parameterOf(name)] ?? []).map(({ value, label, count }) => {
-			const parameter = value === null ? "-" : String(value);
+			const parameter = String(value ?? "-");
 			return { value: parameter, label, count, checked: wanted.includes(parameter) };
 		});
 		const missing = wanted.filter((value) => !choices.some((each) => each.value === value));
@@ -1128,19 +1119,17 @@ export class VoicePicker extends HTMLElement {
 		/** @type {Map<string, Facet[]>} */
 		const groups = new Map();
 		for (const facet of this.#facets["primary_language"] ?? []) {
-			const base = languageOf(facet.value === null ? "-" : String(facet.value));
+			const base = languageOf(String(facet.value ?? "-"));
 			groups.set(base, [...(groups.get(base) ?? []), facet]);
 		}
 		for (const tag of wanted) if (!groups.has(languageOf(tag))) groups.set(languageOf(tag), []);
-		const spoken = [...new Set(navigator.languages.map(languageOf))];
-		/** @param {string} base */
-		const place = (base) => (spoken.includes(base) ? spoken.indexOf(base) : spoken.length);
+		const spoken = navigator.languages.map(languageOf).reverse();
 		const choices = [...groups].map(([base, regions]) => {
 			const count = regions.reduce((sum, each) => sum + each.count, 0);
-			const label = base === "-" ? regions[0]?.label ?? base : nameOf(base) ?? regions[0]?.label ?? base;
+			const label = nameOf(base) ?? regions[0]?.label ?? base;
 			const checked = wanted.has(base);
 			const mixed = !checked && [...wanted].some((tag) => languageOf(tag) === base);
-			const inner = regions.map(({ value, label, count }) => ({ value: String(value).toLowerCase(), label, count }));
+			const inner = regions.map(({ value, label, count }) => ({ value: String(value ?? "-").toLowerCase(), label, count }));
 			for (const value of wanted) {
 				const isMissing = languageOf(value) === base && !inner.some((each) => each.value === value);
 				if (isMissing) inner.push({ value, label: value, count: 0 });
@@ -1152,7 +1141,7 @@ export class VoicePicker extends HTMLElement {
 				...tags.map((each) => ({ ...each, checked: wanted.has(each.value), region: true })),
 			] };
 		});
-		choices.sort((a, b) => place(a.base) - place(b.base) || b.count - a.count);
+		choices.sort((a, b) => spoken.lastIndexOf(b.base) - spoken.lastIndexOf(a.base) || b.count - a.count);
 		return choices.flatMap((each) => each.choices);
 	}
 
@@ -1170,9 +1159,9 @@ export class VoicePicker extends HTMLElement {
 
 	// The shortlist
 
-	/** @param {Voice} voice */
-	#isShortlisted(voice) {
-		return this.#shortlist.some((each) => each.id === voice.id);
+	/** @param {string} id */
+	#isShortlisted(id) {
+		return this.#shortlist.some((each) => each.id === id);
 	}
 
 	/** @param {Voice} voice */
@@ -1182,7 +1171,7 @@ export class VoicePicker extends HTMLElement {
 			this.#tell(voice, `The shortlist holds ${SHORTLIST} voices: remove one of them first.`, true);
 			return;
 		}
-		this.#shortlist = this.#isShortlisted(voice) ? others : [...others, voice];
+		this.#shortlist = this.#isShortlisted(voice.id) ? others : [...others, voice];
 		this.#showShortlist();
 	}
 
@@ -1192,10 +1181,10 @@ export class VoicePicker extends HTMLElement {
 			const chip = element("span", { className: "chip", part: "chip" });
 			chip.append(
 				element("button", {
-					type: "button", dir: "auto", ariaLabel: `Choose ${voice.name}`, onclick: () => this.#chose(voice),
-				}, voice.name),
+					type: "button", dir: "auto", ariaLabel: `Choose ${called(voice)}`, onclick: () => this.#chose(voice),
+				}, called(voice)),
 				element("button", {
-					type: "button", ariaLabel: `Remove ${voice.name} from the shortlist`,
+					type: "button", ariaLabel: `Remove ${called(voice)} from the shortlist`,
 					onclick: () => {
 						this.#shortlist = this.#shortlist.filter((each) => each !== voice);
 						this.#showShortlist();
@@ -1205,12 +1194,11 @@ export class VoicePicker extends HTMLElement {
 			);
 			return chip;
 		}));
-		const ids = this.#shortlist.map((voice) => voice.id);
-		for (const star of this.#list.querySelectorAll("button.star")) {
-			const { id = "" } = /** @type {HTMLElement} */ (star).dataset;
-			star.ariaPressed = String(ids.includes(id));
+		for (const [id, { element }] of this.#rows) {
+			const star = element.querySelector(".star");
+			if (star) star.ariaPressed = String(this.#isShortlisted(id));
 		}
-		if (this.#turn.voice && !this.#isShortlisted(this.#turn.voice)) this.#turn.stop();
+		if (this.#turn.voice && !this.#isShortlisted(this.#turn.voice.id)) this.#turn.stop();
 		this.#showTurn();
 	}
 
@@ -1239,10 +1227,7 @@ export class VoicePicker extends HTMLElement {
 
 	// Its parts
 
-	/**
-	 * @param {string} selector
-	 * @returns {HTMLElement}
-	 */
+	/** @param {string} selector */
 	#get(selector) {
 		return /** @type {HTMLElement} */ (this.#root.querySelector(selector));
 	}
@@ -1266,7 +1251,7 @@ export class VoicePicker extends HTMLElement {
 
 /** Properties that are attributes, too, by their names. */
 const PROPERTIES = new Map(["src", "name", "required", "disabled", ...PRESETS].map((name) => [
-	name.replace(/-(.)/, (_, letter) => letter.toUpperCase()), name,
+	name.replace("-s", "S"), name,
 ]));
 for (const [property, attribute] of PROPERTIES) {
 	const isFlag = attribute === "required" || attribute === "disabled";
@@ -1277,8 +1262,8 @@ for (const [property, attribute] of PROPERTIES) {
 		},
 		/** @this {VoicePicker} @param {unknown} value */
 		set(value) {
-			if (value) this.setAttribute(attribute, isFlag ? "" : String(value));
-			else this.removeAttribute(attribute);
+			if (isFlag) this.toggleAttribute(attribute, Boolean(value));
+			else set(this, attribute, value);
 		},
 	});
 }

@@ -1,0 +1,76 @@
+"""A dashboard on another origin, and in one its Supabase project, which logs everybody in."""
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import parse_qs
+
+import jwt
+
+from agencies.models import User
+
+SECRET = "the-supabase-jwt-secret-of-the-tests-0123456789"
+
+
+class Dashboard(ThreadingHTTPServer):
+    """A server; a context manager. `files` are types and texts, by path."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.files: dict[str, tuple[str, str]] = {}
+        self.headers: dict[str, str] = {}
+        self.user: User | None = None
+        self.submitted: list[dict[str, list[str]]] = []
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self.serve_forever, args=[0.01])
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Dashboard
+
+    def do_GET(self) -> None:
+        kind, text = self.server.files.get(self.path, ("", ""))
+        self._answer(200 if kind else 404, kind or "text/plain", text)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        if self.path == "/assistants":
+            self.server.submitted.append(parse_qs(body))
+            self._answer(200, "text/html", "<!doctype html><title>Saved</title>")
+            return
+        user, now = self.server.user, int(time.time())
+        assert user is not None
+        claims = {
+            "sub": str(user.pk), "aud": "authenticated", "iss": f"{self.server.url}/auth/v1",
+            "exp": now + 3600, "role": "authenticated",
+        }  # fmt: skip
+        session = {
+            "access_token": jwt.encode(claims, SECRET, "HS256"), "token_type": "bearer",
+            "expires_in": 3600, "expires_at": now + 3600, "refresh_token": "once",
+            "user": {"id": str(user.pk), "email": user.email},
+        }  # fmt: skip
+        self._answer(200, "application/json", json.dumps(session))
+
+    def _answer(self, status: int, kind: str, text: str) -> None:
+        body = text.encode()
+        self.send_response(status)
+        for name, value in self.server.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
