@@ -96,6 +96,7 @@ admin.site.unregister([AccessAttempt, AccessLog, AccessFailureLog, Group])
 class FailedLoginsAdmin(AccessAttemptAdmin):
     list_display = ("username", "ip_address", "attempt_time", "failures_since_start", "status")
     list_filter = (IsLockedOutFilter,)
+    actions = ()  # axes' own fails
 
 
 @admin.register(AccessLog)

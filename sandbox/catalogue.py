@@ -223,7 +223,7 @@ def make_voices(count: int = 300, *, base_url: str) -> list[Voice]:
     """Return the first `count` made-up voices, the same ones each time.
 
     Their previews lie under `base_url` and need the key, or are public audio files, on another host as those
-    of Ultravox are: this machine has two names.
+    of Ultravox are: 127.0.0.1 has two names. Under any other address they are Ultravox's own.
     """
     base_url = base_url.rstrip("/")
     public_url = base_url.replace("//127.0.0.1:", "//localhost:")

@@ -1,7 +1,7 @@
 """`make run`: set up, sync and serve, on a machine with nothing but Python.
 
-Keeps what is there: `.env`, the database, its agencies and users. As long as no agency has a
-key other than the sandbox's, the sandbox stands in for Ultravox, with made-up voices.
+Keeps what is there: `.env`, the database, its agencies and users. As long as the oldest agency with a key
+has the sandbox's, the sandbox stands in for Ultravox, with made-up voices.
 """
 
 import contextlib
@@ -50,6 +50,7 @@ def main() -> int:
         call_command("migrate", verbosity=0, skip_checks=False)
     except (ImproperlyConfigured, CommandError, django.db.Error) as error:
         sys.exit(f"make run: {error}")
+    print(f"The voices will be at http://{HOST}:{port}/", flush=True)
     new_user = _agency_and_user(os.environ.get("ULTRAVOX_API_KEY", "").strip())
     with _ultravox() as voices:
         try:
@@ -182,8 +183,9 @@ def _needs_sandbox() -> bool:
 
     if settings.ULTRAVOX_API_URL != "https://api.ultravox.ai":
         return False  # somebody chose it
+    oldest = agencies_with_key().first()
     with contextlib.suppress(CredentialsUnavailable):
-        return all(get_agency_credentials(agency) == API_KEY for agency in agencies_with_key())
+        return oldest is None or get_agency_credentials(oldest) == API_KEY
     return False
 
 

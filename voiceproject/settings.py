@@ -232,7 +232,7 @@ match CELERY_BROKER_URL.split("://"):
 
 # Pages for people redirect to HTTPS, and show errors as pages. Other addresses never redirect: that loses
 # a POST.
-PAGE_ADDRESSES = r"(?:admin|login|logout)(?:/|\Z)|\Z"
+PAGE_ADDRESSES = r"admin(?:/|\Z)|(?:login/?|logout/)?\Z"
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [rf"^(?!{PAGE_ADDRESSES})"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0

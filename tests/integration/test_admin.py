@@ -121,7 +121,7 @@ def test_voices_are_searched(browser: Client) -> None:
         "Amélie", "MELI", "unhurried", "5f0c9a3e-1b2c", "francais", "fr-CA", "amelie unhurried",
     ):  # fmt: skip
         assert listed(browser, f"q={words}") == {"5f0c9a3e-1b2c"}, words
-    for words in ("%25", "_", "\\", "a'b", "nobody", "русский"):
+    for words in ("%25", "_", "\\", "a'b", "nobody", "русский", "x" * 20_000):
         assert listed(browser, f"q={words}") == set(), words
 
 
@@ -151,6 +151,8 @@ def test_voices_are_told_in_words_and_heard(browser: Client) -> None:
     assert browser.get(unescape(link))["Location"] == "https://example.com/one.mp3"
     assert link in shown(browser, f"{VOICES}one/change/")
     assert "<voice-play" not in shown(browser, f"{VOICES}two/change/")
+    make_voice("nameless", name="", preview_url="https://example.com/one.mp3")
+    assert '<voice-play name="nameless"' in shown(browser, VOICES)
 
 
 def test_odd_ids_open(browser: Client) -> None:
@@ -301,19 +303,34 @@ def state_of_key(browser: Client) -> list[str]:
 
 def test_the_state_of_a_key_is_what_the_history_knows(browser: Client, agency: Agency) -> None:
     assert state_of_key(browser) == ["Not tried yet", "-"]
-    tried = timezone.now()
-    ended = {"agency": agency, "finished_at": tried}
-    make_run(**ended, status="succeeded")
-    assert state_of_key(browser)[0] == "Works"
-    make_run(**ended | {"finished_at": tried + timedelta(1)}, status="failed", key_refused=True)
-    assert state_of_key(browser)[0] == "Refused"
-    make_run(**ended | {"finished_at": tried + timedelta(2)}, status="failed")  # Ultravox is away
-    state, tried_at = state_of_key(browser)
-    assert state == "Refused"
-    assert str((tried + timedelta(1)).year) in tried_at
-    SyncRun.objects.update(finished_at=tried)
+    tried = timezone.now() + timedelta(minutes=1)
+    tried_at = [tried + timedelta(minutes=10 * number) for number in range(4)]
+
+    def run(number: int, **fields: Any) -> None:
+        began = tried_at[number] - timedelta(seconds=5)
+        make_run(agency=agency, started_at=began, finished_at=tried_at[number], **fields)
+
+    refused = {"status": "failed", "key_refused": True}
+    run(0, status="succeeded")
+    state, first = state_of_key(browser)
+    assert state == "Works"
+    run(1, **refused, error_code="ultravox_error")
+    state, second = state_of_key(browser)
+    assert (state, second == first) == ("Refused", False)
+    run(2, status="failed", error_code="ultravox_error")  # Ultravox is away
+    run(3, **refused, error_code="credentials_unavailable")  # it never saw the key
+    assert state_of_key(browser) == ["Refused", second]
+    # A sync that began before another key was entered tried that one's predecessor.
+    SyncRun.objects.all().delete()
     agency.ultravox_api_key = "another"
     agency.save()
+    now = timezone.now()
+    make_run(
+        agency=agency,
+        status="succeeded",
+        started_at=now - timedelta(1),
+        finished_at=now + timedelta(1),
+    )
     assert state_of_key(browser) == ["Not tried yet", "-"]
     agency.ultravox_api_key = ""
     agency.save()

@@ -25,6 +25,7 @@ UNKNOWN = [
     "/functions/v1/voices-sync.json", "/functions/v1/voices_sync", "/FUNCTIONS/V1/VOICES-SYNC",
     "//functions/v1/voices-sync",
     "/api/token/more", "/static/nothing.css", "/favicon.ico", "/robots.txt", "/%00", "/%ff%fe",
+    "/login/x", "/logout",
     "/%0a", "/..%2f..%2fetc/passwd", "/.env", "/<script>alert(1)</script>", "/" + "x" * 2000,
 ]  # fmt: skip
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")

@@ -1,8 +1,12 @@
-from datetime import datetime
+import time
+from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.formats import date_format
+from django.utils.timezone import localtime
 
 from agencies.admin import AgencyAdmin
 from agencies.credentials import has_key
@@ -18,35 +22,39 @@ class AgencyWithKeyAdmin(AgencyAdmin):
 
     list_display = ("name", "stored_key", "key_state", "key_tried_at", "updated_at")
     readonly_fields = ["key_state", "key_tried_at", *AgencyAdmin.readonly_fields]
-    fields = (
-        "name", "stored_key", "key_state", "key_tried_at", "new_key", "remove_key", "id",
-        "created_at", "updated_at",
-    )  # fmt: skip
     actions = ("test_key",)
+
+    def get_fields(self, request: HttpRequest, obj: Agency | None = None) -> Any:
+        if obj is None:
+            return ("name", "new_key")
+        return (
+            "name", "stored_key", "key_state", "key_tried_at", "new_key", "remove_key", "id",
+            "created_at", "updated_at",
+        )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Agency]:
         return keys.with_trial(super().get_queryset(request))
 
-    @admin.display(description="state of the key")
+    @admin.display(description="key, to the last sync")
     def key_state(self, agency: Agency) -> str | None:
         if not has_key(agency):
             return None
-        if self.key_tried_at(agency) is None:
+        if agency.tried_at is None:  # type: ignore[attr-defined]
             return "Not tried yet"
         return "Refused" if agency.key_refused else "Works"  # type: ignore[attr-defined]
 
-    @admin.display(description="last tried")
-    def key_tried_at(self, agency: Agency) -> datetime | None:
-        """Return when a sync tried this key; one before the agency was changed may have tried another."""
-        tried_at: datetime | None = getattr(agency, "tried_at", None)
-        return tried_at if tried_at and tried_at > agency.updated_at else None
+    @admin.display(description="last sync with it")
+    def key_tried_at(self, agency: Agency) -> str | None:
+        tried_at = agency.tried_at  # type: ignore[attr-defined]
+        return tried_at and date_format(localtime(tried_at), "DATETIME_FORMAT")
 
     @admin.action(description="Test the key of the selected agencies", permissions=["change"])
     def test_key(self, request: HttpRequest, agencies: QuerySet[Agency]) -> None:
-        """Try keys one by one, until Ultravox does not answer: each waits for it as long as a request may."""
+        """Try keys one by one, until Ultravox does not answer, or a request's time is over."""
+        deadline = time.monotonic() + settings.ULTRAVOX_DEADLINE
         for agency in agencies:
             try:
-                keys.try_key(agency)
+                keys.try_key(agency, deadline=deadline)
             except ServiceError as error:
                 messages.error(request, f"{agency}: {error.message}")
                 if isinstance(error, UltravoxError) and not isinstance(error, KeyRejected):

@@ -16,6 +16,7 @@ from voiceproject.errors import ServiceError
 from voices import queries, store
 from voices.admin.read_only import ReadOnlyAdmin
 from voices.api.links import preview_links
+from voices.api.serializers import MAX_SEARCH
 from voices.masking import masked
 from voices.models import SyncRun, Voice
 from voices.sync import sync_voices
@@ -41,7 +42,7 @@ class InWords(admin.AllValuesFieldListFilter):
 
 @admin.register(Voice)
 class VoiceAdmin(ReadOnlyAdmin):
-    list_display_links = ("name",)
+    list_display_links = ("called",)
     list_filter = [
         (name, InWords) for name in ("provider", "primary_language", "ownership", "billing_style")
     ]
@@ -56,7 +57,7 @@ class VoiceAdmin(ReadOnlyAdmin):
 
     def get_list_display(self, request: HttpRequest) -> Any:
         return (
-            player(request), "name", "language", "provider_name", "whose", "cost", "listed",
+            player(request), "called", "language", "provider_name", "whose", "cost", "listed",
         )  # fmt: skip
 
     def get_fields(self, request: HttpRequest, obj: Voice | None = None) -> Any:
@@ -73,6 +74,8 @@ class VoiceAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Voice], search_term: str
     ) -> tuple[QuerySet[Voice], bool]:
+        if len(search_term) > MAX_SEARCH:
+            return queryset.none(), False
         if search_term:
             store.add_search_texts()
         return queries.search(queryset, search_term), False
@@ -81,6 +84,10 @@ class VoiceAdmin(ReadOnlyAdmin):
         """Refuse URL filters that would let somebody guess a definition's secrets."""
         is_secret = lookup.startswith("definition")
         return not is_secret and super().lookup_allowed(lookup, value, request)
+
+    @admin.display(description="name", ordering="name")
+    def called(self, voice: Voice) -> str:
+        return str(voice)
 
     @admin.display(ordering="primary_language")
     def language(self, voice: Voice) -> str:
@@ -135,8 +142,6 @@ def player(request: HttpRequest) -> Column:
     def play(voice: Voice) -> SafeString | None:
         if voice.preview_url is None:
             return None
-        return format_html(
-            '<voice-play name="{}" src="{}"></voice-play>', voice.name, link(voice.pk)
-        )
+        return format_html('<voice-play name="{}" src="{}"></voice-play>', voice, link(voice.pk))
 
     return play

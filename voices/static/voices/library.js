@@ -205,7 +205,7 @@ function showPlot(runs) {
 	const head = ["Started", "Outcome", "Duration", "Message"].map((name) => element("th", { scope: "col" }, name));
 	const rows = runs.map((run) => element("tr", {}, ...facts(run).map((text) => element("td", {}, text))));
 	const table = element("table", {},
-		element("caption", {}, `The last ${runs.length} syncs, newest first`),
+		element("caption", {}, "Last syncs, newest first"),
 		element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows));
 	plot.append(element("p", { ariaHidden: "true" }, caption), element("div", { className: "unseen" }, table));
 }

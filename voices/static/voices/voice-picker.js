@@ -476,7 +476,7 @@ const STYLES = styles(`
 		.filters:not(.open) { display: none; }
 		fieldset { break-inside: avoid; }
 		.shortlist strong { display: none; }
-		.chips { flex: 1 1 0; flex-wrap: nowrap; overflow-x: auto; }
+		.chips { flex: 1 0 100%; flex-wrap: nowrap; overflow-x: auto; }
 		.chip { flex: none; max-width: 9rem; }
 	}
 	@container (max-width: 26rem) {
@@ -492,7 +492,7 @@ const STYLES = styles(`
 const SKELETON = `
 	<div class="find" role="search">
 		<input type="search" part="search" aria-label="Search voices" maxlength="1000" autocomplete="off"
-			spellcheck="false" placeholder="Name, language, what it should sound like…">
+			spellcheck="false" placeholder="Name, language, provider or description">
 		<select part="order" aria-label="Order">
 			<option value="">By name</option>
 			<option value="-name">By name, backwards</option>
@@ -539,7 +539,7 @@ export class VoicePicker extends HTMLElement {
 	#root = this.attachShadow({ mode: "open", delegatesFocus: true });
 	#value = "";
 	#isChosen = false; // by somebody: the attribute `value` is then a default, as an <input>'s
-	/** @type {Map<string, { facts: string, element: HTMLLIElement }>} those of the list, by the voice's id */
+	/** @type {Map<string, { facts: string, voice: Voice, element: HTMLLIElement }>} those of the list, by the voice's id */
 	#rows = new Map();
 	/** @type {Record<string, Facet[]>} */
 	#facets = {};
@@ -560,7 +560,7 @@ export class VoicePicker extends HTMLElement {
 	#clock;
 	#observer = new IntersectionObserver(
 		// Whoever goes through the list by keyboard may want to come to its end.
-		(entries) => entries.some((each) => each.isIntersecting) && !this.#list.matches(":focus-within") && this.#more(),
+		(entries) => entries.some((each) => each.isIntersecting) && !this.#list.querySelector(":focus-visible") && this.#more(),
 		{ rootMargin: "800px" },
 	);
 
@@ -679,7 +679,7 @@ export class VoicePicker extends HTMLElement {
 	}
 
 	set accessToken(ask) {
-		const isNew = !this.#client.accessToken || !ask; // frameworks set another function each time they render
+		const isNew = !this.#client.accessToken !== !ask; // frameworks set another function each time they render
 		this.#client.accessToken = ask;
 		if (isNew && this.isConnected) this.refresh();
 	}
@@ -766,9 +766,11 @@ export class VoicePicker extends HTMLElement {
 				if (request.signal.aborted) return;
 				voices.push(...listing.results);
 				if (page < last && listing.next) continue;
+				const isNew = query !== this.#shown;
 				this.#page = page;
 				this.#shown = query;
 				this.#show(listing, voices, first > 1);
+				if (isNew && this.#get(".head").getBoundingClientRect().top < 0) this.#get(".head").scrollIntoView();
 				return;
 			}
 		} catch (error) {
@@ -815,8 +817,9 @@ export class VoicePicker extends HTMLElement {
 			// Neither a sync nor another link, as each hour brings, changes what a row says.
 			const facts = JSON.stringify({ ...voice, last_synced_at: null, preview_url: voice.preview_url !== null });
 			const known = before.get(voice.id);
-			if (known?.facts !== facts) this.#rows.set(voice.id, { facts, element: this.#row(voice) });
+			if (known?.facts !== facts) this.#rows.set(voice.id, { facts, voice, element: this.#row(voice) });
 			else {
+				Object.assign(known.voice, voice); // its link
 				this.#rows.set(voice.id, known);
 				this.#setUp(/** @type {VoicePlay} */ (known.element.querySelector("voice-play")), voice);
 			}
