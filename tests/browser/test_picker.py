@@ -154,7 +154,7 @@ def test_filters_that_are_not_on_the_screen_stay(tab: Tab, site: Project) -> Non
     tab.wait_for_count("7 voices")
     assert page.get_by_role("checkbox", name="Danish (Denmark)").is_checked()
     assert page.get_by_role("checkbox", name="xx-yy").is_checked()
-    page.get_by_role("checkbox", name="French").check()
+    page.get_by_role("checkbox", name="French 12").check()
     tab.wait_for_count("19 voices")
     assert page.url.endswith("?language=da-DK&language=xx-YY&language=fr&listed=true")
     page.get_by_role("checkbox", name="Listed by Ultravox").uncheck()
