@@ -16,6 +16,9 @@ from tests.support.project import ROOT, free_port, wait_for
 from tests.ultravox import API_KEY, Ultravox
 
 
+ADD_AGENCY = "Agency.objects.create(name='Other', ultravox_api_key='a key of another account')"
+
+
 class Clone:
     """A clone of the project, in a path with a space, and what was started there."""
 
@@ -84,6 +87,15 @@ def test_it_serves_and_says_how_to_log_in_when_all_is_up(clone: Clone) -> None:
     assert {file.stat().st_mode & 0o077 for file in files} == {0}
     assert end(process) == 0
     assert "Traceback" not in clone.log()
+    # A further agency's key is no reason to ask Ultravox with the oldest one's, which is the sandbox's
+    subprocess.run(
+        [sys.executable, "manage.py", "shell", "--command", ADD_AGENCY], cwd=clone.folder,
+        env={"PATH": os.environ["PATH"]}, check=True, capture_output=True,
+    )  # fmt: skip
+    process = clone.run("again")
+    wait_for(lambda: "Login   as before" in clone.log("again"), 60, "the second start")
+    assert "made up by a sandbox" in clone.log("again")
+    assert end(process) == 0
 
 
 def test_ctrl_c_ends_it_in_the_first_sync(clone: Clone, ultravox: Ultravox) -> None:
