@@ -21,7 +21,7 @@ lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
-	$(BIN)/bandit --quiet --severity-level medium --skip B608 -r agencies voices voiceproject scripts  # S608 is ruff's
+	$(BIN)/bandit --quiet --severity-level medium --skip B608 -r agencies operations voices voiceproject scripts  # S608 is ruff's
 
 screenshots: $(VENV)/dev
 	$(BIN)/python -m scripts.screenshots

@@ -3,8 +3,17 @@
 import logging
 import os
 import re
+from typing import Any
 
-from voiceproject import settings
+from django.core.exceptions import ImproperlyConfigured
+from gunicorn import glogging
+
+from voiceproject import logs
+
+try:
+    from voiceproject import settings
+except ImproperlyConfigured as error:
+    logs.give_up(error)
 
 wsgi_app = "voiceproject.wsgi"
 bind = f"127.0.0.1:{os.environ.get('PORT', '8000')}"
@@ -26,6 +35,7 @@ forwarded_allow_ips = ""
 control_socket_disable = True
 # Where there is an access log, it is without queries, which may be signatures.
 access_log_format = '%(h)s %(t)s "%(m)s %(U)s %(H)s" %(s)s %(b)s'
+logs.take_over()
 
 
 QUOTING = re.compile(
@@ -41,3 +51,12 @@ def leave_out_quotes(record: logging.LogRecord) -> bool:
 
 
 logging.getLogger("gunicorn.error").filters = [leave_out_quotes]
+
+
+class logger_class(glogging.Logger):  # noqa: N801  # the setting's name
+    """Write lines in the form of all others."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        for handler in (*self.error_log.handlers, *self.access_log.handlers):
+            handler.setFormatter(logs.FORMATTERS[settings.LOG_FORMAT]())

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import dj_email_url  # type: ignore[import-untyped]
 import django_cache_url  # type: ignore[import-untyped]
 from environs import Env, EnvError, ValidationError, validate
 
@@ -20,6 +21,14 @@ T = TypeVar("T")
 
 env = Env()
 env.read_env(BASE_DIR / ".env", recurse=False)
+
+
+@env.parser_for("email_url")
+def _email_url(value: str) -> dict[str, Any]:
+    parsed: dict[str, Any] = dj_email_url.parse(value)
+    if "EMAIL_BACKEND" not in parsed:
+        raise ValidationError("Is not like submission://user:password@host:587.")
+    return parsed
 
 
 @env.parser_for("cache_url")

@@ -3,16 +3,19 @@
 import gc
 import logging
 import os
+from email.utils import getaddresses
 from typing import Any
 
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
-from environs import EnvError
+from environs import EnvError, validate
 
 from voiceproject.env import ABOVE_0, BASE_DIR, NOT_NEGATIVE, RATE, env, optional, strings, url
+from voiceproject.logs import FORMATTERS
 
 gc.set_threshold(10_000)  # voices are many objects and no cycles: a fifth of the time to write them
 SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}
+NO_EMAIL = {"EMAIL_BACKEND": "django.core.mail.backends.dummy.EmailBackend"}
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 
 try:
@@ -27,6 +30,7 @@ try:
     SECURE_HSTS_PRELOAD = optional(env.bool, "DJANGO_HSTS_PRELOAD", False)
     TRUSTED_PROXIES = optional(env.int, "DJANGO_TRUSTED_PROXIES", 0, validate=NOT_NEGATIVE)
     LOG_LEVEL = optional(env.log_level, "DJANGO_LOG_LEVEL", logging.INFO)
+    LOG_FORMAT = optional(env.str, "LOG_FORMAT", "text", validate=validate.OneOf([*FORMATTERS]))
     # The database and the cache
     DATABASES: dict[str, Any] = {"default": optional(env.dj_db_url, "DATABASE_URL", SQLITE)}
     CACHES = {"default": optional(env.cache_url, "CACHE_URL", LOCMEM)}
@@ -44,6 +48,14 @@ try:
     PREVIEW_BYTES = optional(env.int, "PREVIEW_BYTES", 500_000_000, validate=NOT_NEGATIVE)
     # The schedule
     CELERY_BROKER_URL = optional(env.str, "CELERY_BROKER_URL", "filesystem://")
+    # Watching it
+    SYNC_PING_URL = url("SYNC_PING_URL")
+    ADMINS = getaddresses(strings("ADMINS"))
+    _email: dict[str, Any] = optional(env.email_url, "EMAIL_URL", NO_EMAIL)
+    STALE_HOURS = optional(env.float, "STALE_HOURS", 24.0, validate=ABOVE_0)
+    SYNC_HISTORY_DAYS = optional(env.int, "SYNC_HISTORY_DAYS", 90, validate=NOT_NEGATIVE)
+    METRICS_TOKEN = optional(env.str, "METRICS_TOKEN", "")
+    SENTRY_DSN = optional(env.str, "SENTRY_DSN", "")
     # Browsers, and limits against guessing and floods
     _origins = [origin.rstrip("/") for origin in strings("CORS_ALLOWED_ORIGINS")]
     RATE_LIMIT_SYNC = optional(env.str, "RATE_LIMIT_SYNC", "600/min", validate=RATE)
@@ -67,7 +79,7 @@ if not SECRET_KEY:
 # Applications
 
 INSTALLED_APPS = [
-    "agencies", "voices",
+    "agencies", "voices", "operations",
     "voiceproject.apps.AdminConfig",  # urls.py loads the admin: commands do without
     "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions",
     "django.contrib.messages", "django.contrib.staticfiles",
@@ -75,6 +87,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar", "rest_framework",
 ]  # fmt: skip
 MIDDLEWARE = [
+    "voiceproject.request_id.RequestId", "operations.probes.Probes",
     "corsheaders.middleware.CorsMiddleware", "voiceproject.error_responses.OneForm",
     "voiceproject.slashes.EncodedSlashes",
     "django.middleware.security.SecurityMiddleware",
@@ -117,7 +130,11 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     } | _database.get("OPTIONS", {})  # fmt: skip
 elif _database["ENGINE"] == "django.db.backends.postgresql":
-    _database["OPTIONS"] = {"connect_timeout": 5} | _database.get("OPTIONS", {})
+    # A server that is cut off is noticed within seconds, not the hours of the kernel's defaults.
+    _database["OPTIONS"] = {
+        "connect_timeout": 5, "tcp_user_timeout": 15_000,  # seconds, milliseconds
+        "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2,
+    } | _database.get("OPTIONS", {})  # fmt: skip
     _database["CONN_HEALTH_CHECKS"] = True
 _cache: dict[str, Any] = CACHES["default"]
 if _cache["BACKEND"] == "django.core.cache.backends.redis.RedisCache":
@@ -190,9 +207,9 @@ CORS_ALLOW_ALL_ORIGINS = "*" in _origins
 CORS_ALLOWED_ORIGINS = [origin for origin in _origins if origin != "*"]
 CORS_ALLOW_HEADERS = [
     "accept", "apikey", "authorization", "content-type", "if-none-match", "range", "x-client-info",
-    "x-region", "x-supabase-api-version",
+    "x-region", "x-request-id", "x-supabase-api-version",
 ]  # fmt: skip
-CORS_EXPOSE_HEADERS = ["Accept-Ranges", "Content-Range", "ETag", "Retry-After"]
+CORS_EXPOSE_HEADERS = ["Accept-Ranges", "Content-Range", "ETag", "Retry-After", "X-Request-ID"]
 
 # Celery. The embedded broker keeps its messages in files. Nothing reads results.
 
@@ -253,16 +270,29 @@ CONTENT_SECURITY_POLICY = {"DIRECTIVES": {
     "base-uri": [SELF], "form-action": [SELF], "frame-ancestors": [NONE],
 }}  # fmt: skip
 
-# Logs: one line per event, to standard error
+# Logs: one line per event, to standard error. E-mails are for scheduled syncs: voices/watchdog.py.
 
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "formatters": {"line": {"()": FORMATTERS[LOG_FORMAT]}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
+        "django": {"handlers": []},  # Django's own would e-mail each error to ADMINS
         "axes": {"level": "WARNING"},
         "urllib3": {"level": "ERROR"},  # its warnings quote what the other side sent
     },
 }
+
+# E-mails and Sentry, which takes a while to load
+
+EMAIL_TIMEOUT = 10  # seconds
+globals().update({name: value for name, value in _email.items() if value is not None})
+EMAIL_SUBJECT_PREFIX = "[Voices sync] "
+if ADMINS:
+    SERVER_EMAIL = _email.get("SERVER_EMAIL") or ADMINS[0][1]
+if SENTRY_DSN:
+    from voiceproject import sentry
+
+    sentry.start(SENTRY_DSN)

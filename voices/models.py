@@ -8,6 +8,12 @@ from django.db import models
 from agencies.models import Agency
 
 PUBLIC = "public"  # the ownership of voices that everybody may see
+# Of a run: Ultravox's answers to its requests, by their status, and requests without one.
+ANSWERS = {
+    "2xx": "answers_2xx", "3xx": "answers_3xx", "4xx": "answers_4xx", "429": "answers_429",
+    "5xx": "answers_5xx", "none": "unanswered",
+}  # fmt: skip
+PROGRESS = ("pages", "voices", "total", "retries", *ANSWERS.values())
 
 
 class JSONText(str):
@@ -116,6 +122,13 @@ class SyncRun(models.Model):
     skipped = models.PositiveIntegerField(default=0)
     error_code = models.TextField(blank=True, default="")
     error_message = models.TextField(blank=True, default="")
+    retries = models.PositiveIntegerField(default=0, db_default=0)
+    answers_2xx = models.PositiveIntegerField(default=0, db_default=0)
+    answers_3xx = models.PositiveIntegerField(default=0, db_default=0)
+    answers_4xx = models.PositiveIntegerField(default=0, db_default=0, help_text="Other than 429.")
+    answers_429 = models.PositiveIntegerField(default=0, db_default=0)
+    answers_5xx = models.PositiveIntegerField(default=0, db_default=0)
+    unanswered = models.PositiveIntegerField(default=0, db_default=0)
     task_id = models.TextField(null=True, help_text="Celery's, of the task that started it.")
     key_refused = models.BooleanField(
         default=False, help_text="It failed for this agency's key; another's may work."
@@ -159,3 +172,16 @@ class SyncRun(models.Model):
         if not self.synced:
             return "No voices found in Ultravox"
         return f"Synced {self.synced} voices from Ultravox"
+
+
+class Alarm(models.Model):
+    """One row: how often scheduled syncs have failed in a row, and whether administrators know."""
+
+    failures = models.PositiveIntegerField(default=0)
+    is_raised = models.BooleanField(default=False)
+
+    class Meta:
+        db_table = "voice_sync_alarm"
+
+    def __str__(self) -> str:
+        return f"{self.failures} failures"

@@ -96,8 +96,7 @@ def preview_of(
             return Elsewhere(url)
     except UltravoxError:
         raise PreviewUnavailable("The voice's preview has an address that leads nowhere.") from None
-    depends_on = [voice.pk, url, voice.definition]
-    name = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
+    name = _name(voice, url)
     if kept := _kept(name):
         return kept
     if not _places.acquire(blocking=False):
@@ -106,6 +105,26 @@ def preview_of(
         return _ask_once(name, url, voice, agency, before_asking)
     finally:
         _places.release()
+
+
+def remove_unused() -> int:
+    """Remove this machine's files of voices that are gone or have changed; return how many."""
+    try:
+        files = list(settings.PREVIEW_FOLDER.iterdir())
+    except FileNotFoundError:
+        return 0
+    voices = Voice.objects.only("preview_url", "definition").exclude(preview_url=None)
+    used = {_name(voice, (voice.preview_url or "").strip()) for voice in voices.iterator()}
+    unused = [file for file in files if file.name.partition(".")[0] not in used]
+    for file in unused:
+        file.unlink(missing_ok=True)
+    return len(unused)
+
+
+def _name(voice: Voice, url: str) -> str:
+    """Return the name under which a voice's audio is kept, made of all that it depends on."""
+    depends_on = [voice.pk, url, voice.definition]
+    return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
 
 
 def _kept(name: str) -> Preview | None:

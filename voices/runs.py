@@ -24,9 +24,10 @@ from django.utils import timezone
 from agencies.credentials import NoApiKey
 from agencies.fields import CredentialsUnavailable
 from agencies.models import Agency
+from voiceproject import logs
 from voiceproject.database_errors import state
 from voiceproject.errors import SaveFailed, ServiceError
-from voices.models import SyncRun
+from voices.models import PROGRESS, SyncRun
 from voices.store import patience, renew_connection
 from voices.ultravox import KeyRejected, UltravoxError
 
@@ -48,9 +49,9 @@ ERRORS = {
 
 @contextmanager
 def open_or_join(
-    agency: Agency | None, started_by: dict[str, Any], *, deadline: float
+    agency: Agency | None, started_by: dict[str, Any], tried: list[SyncRun], *, deadline: float
 ) -> Iterator[SyncRun]:
-    """Open a run on the agency's key, or wait for the one under way and join it.
+    """Open a run on the agency's key, or wait for the one under way and join it; `tried` gets either.
 
     `started_by` are the columns of the run's row that say so: trigger, user, task_id.
     Yields the opened run, which is closed as failed if the block raises, or the joined one, which has
@@ -58,6 +59,8 @@ def open_or_join(
     at the deadline (on the monotonic clock), and django.db.Error.
     """
     run = _opened(agency, started_by, deadline)
+    tried.append(run)
+    logs.run.set(run.pk)
     if not run.is_open:
         if run.status == FAILED:
             raise _error_of(run)
@@ -89,7 +92,7 @@ def heart(run: SyncRun) -> Callable[[], None]:
 
 
 def _progress(run: SyncRun) -> dict[str, Any]:
-    return {"pages": run.pages, "voices": run.voices, "total": run.total}
+    return {name: getattr(run, name) for name in PROGRESS}
 
 
 def died(task_id: str | None) -> int:
@@ -189,14 +192,7 @@ def _fail(run: SyncRun, error: BaseException) -> None:
 
     If the database is down too, the run is abandoned later.
     """
-    if isinstance(error, django.db.Error):
-        error = SaveFailed()
-    if isinstance(error, ServiceError):
-        code, message = error.code, error.message
-    elif isinstance(error, Exception):
-        code, message = ServiceError.code, f"{ServiceError().message} ({type(error).__name__})"
-    else:
-        code, message = INTERRUPTED, "The sync was interrupted; nothing was changed."
+    code, message = outcome_of(error)
     renew_connection()
     try:
         run.while_open().update(
@@ -205,6 +201,17 @@ def _fail(run: SyncRun, error: BaseException) -> None:
         )  # fmt: skip
     except django.db.Error as database_error:
         logger.warning("Run %s stays open: %s", run.pk, type(database_error).__name__)
+
+
+def outcome_of(error: BaseException) -> tuple[str, str]:
+    """Return the code and the message that say what a sync ended with."""
+    if isinstance(error, django.db.Error):
+        error = SaveFailed()
+    if isinstance(error, ServiceError):
+        return error.code, error.message
+    if isinstance(error, Exception):
+        return ServiceError.code, f"{ServiceError().message} ({type(error).__name__})"
+    return INTERRUPTED, "The sync was interrupted; nothing was changed."
 
 
 def _error_of(run: SyncRun) -> ServiceError:

@@ -25,7 +25,7 @@ from agencies.models import Agency
 from voiceproject.database_errors import describe, state
 from voiceproject.errors import SaveFailed
 from voices.folding import folded
-from voices.models import PUBLIC, JSONText, SyncRun, Voice
+from voices.models import PROGRESS, PUBLIC, JSONText, SyncRun, Voice
 from voices.records import COLUMNS, Row
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ PATIENCE = 3.0  # seconds that a reader waits for rows that somebody is writing
 BATCH = 500  # model instances in memory at a time
 SEARCHED = ("id", "name", "description", "language_label", "primary_language", "provider")
 WRITTEN = (*COLUMNS, "sort_name", "search_text", "last_synced_at")
-CLOSED = ("status", "finished_at", "pages", "voices", "total", "synced", "skipped")
+CLOSED = ("status", "finished_at", "synced", "skipped", *PROGRESS)
 _OWNERSHIP = list(COLUMNS).index("ownership")
 _searched_of = itemgetter(*map(list(COLUMNS).index, SEARCHED))
 # PostgreSQL: serialization_failure, deadlock_detected. Source: its manual, appendix A.

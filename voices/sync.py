@@ -8,8 +8,8 @@ wherever a process dies, the table is as it was before the sync or after it, nev
 import logging
 import threading
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from operator import itemgetter
 from typing import Any
 
@@ -24,10 +24,11 @@ from agencies.credentials import (
     has_key,
 )
 from agencies.models import Agency, User
+from voiceproject import logs
 from voiceproject.database_errors import describe, save_failed
 from voiceproject.errors import Busy, ServiceError
 from voices import runs, store
-from voices.models import SyncRun
+from voices.models import ANSWERS, SyncRun
 from voices.records import Row, UnusableRecord, to_row
 from voices.ultravox import UltravoxClient
 
@@ -62,29 +63,61 @@ def sync_voices(
     run. If it raises NoApiKey, CredentialsUnavailable, UltravoxError, SaveFailed or Busy, nothing was
     written.
     """
-    if not _places.acquire(blocking=False):
-        raise Busy()
+    started_by = {"trigger": trigger, "user": user, "task_id": task_id}
+    tried: list[SyncRun] = []
+    with _summed_up(trigger, tried):
+        if not _places.acquire(blocking=False):
+            raise Busy()
+        try:
+            return _sync(agency=agency, started_by=started_by, progress=progress, tried=tried)
+        except django.db.Error as error:
+            logger.warning("The database failed: %s", describe(error))
+            raise save_failed(error) from None
+        finally:
+            _places.release()
+
+
+@contextmanager
+def _summed_up(trigger: str, tried: list[SyncRun]) -> Iterator[None]:
+    """Log one line that says how a sync ended, and with which run: the last one that it tried."""
+    began = time.monotonic()
+
+    def log(level: int, outcome: str) -> None:
+        run = tried[-1] if tried else SyncRun()
+        fields = {
+            "trigger": trigger, "agency": run.agency_id and str(run.agency_id), "run": run.pk,
+            "pages": run.pages, "voices": run.voices, "skipped": run.skipped,
+            "retries": run.retries, "seconds": round(time.monotonic() - began, 2),
+            "outcome": outcome,
+        }  # fmt: skip
+        words = " ".join(f"{name}={value}" for name, value in fields.items())
+        logger.log(level, "Sync ended: %s", words, extra={"fields": fields})
+
     try:
-        started_by = {"trigger": trigger, "user": user, "task_id": task_id}
-        return _sync(agency=agency, started_by=started_by, progress=progress)
-    except django.db.Error as error:
-        logger.warning("The database failed: %s", describe(error))
-        raise save_failed(error) from None
+        yield
+    except BaseException as error:
+        log(logging.WARNING, runs.outcome_of(error)[0])
+        raise
+    else:
+        log(logging.INFO, SyncRun.Status.SUCCEEDED.value)
     finally:
-        _places.release()
+        logs.run.set(None)
 
 
-def _sync(*, agency: Agency | None, started_by: dict[str, Any], progress: Progress) -> SyncRun:
+def _sync(
+    *, agency: Agency | None, started_by: dict[str, Any], progress: Progress, tried: list[SyncRun]
+) -> SyncRun:
+    """Sync with the first key that serves; `tried` gets each run that was opened, or waited for."""
     in_background = started_by["trigger"] in BACKGROUND
     budget = settings.BACKGROUND_DEADLINE if in_background else settings.ULTRAVOX_DEADLINE
     deadline = time.monotonic() + budget
     if runs.died(started_by["task_id"]) >= TRIES:
-        with runs.open_or_join(None, started_by, deadline=deadline):
+        with runs.open_or_join(None, started_by, tried, deadline=deadline):
             raise WorkerLost()
     error: ServiceError | None = None
     for candidate in filter(has_key, [agency] if agency else agencies_with_key()):
         try:
-            with runs.open_or_join(candidate, started_by, deadline=deadline) as run:
+            with runs.open_or_join(candidate, started_by, tried, deadline=deadline) as run:
                 if run.is_open:  # a joined one has ended
                     _fetch_and_store(run, candidate, deadline=deadline, progress=progress)
                 return run
@@ -92,7 +125,7 @@ def _sync(*, agency: Agency | None, started_by: dict[str, Any], progress: Progre
             logger.warning("The key of agency %s does not serve: %s", candidate.pk, key_error)
             error = key_error
     if error is None:
-        with runs.open_or_join(None, started_by, deadline=deadline):
+        with runs.open_or_join(None, started_by, tried, deadline=deadline):
             raise NoApiKey(NO_KEY_OF_AGENCY if agency else None)
     raise error
 
@@ -103,24 +136,28 @@ def _fetch_and_store(run: SyncRun, agency: Agency, *, deadline: float, progress:
         timeout=settings.ULTRAVOX_TIMEOUT, deadline=deadline,
     )  # fmt: skip
     rows: dict[str | None, Row] = {}
-    with closing(client.pages(tick=runs.heart(run))) as pages:
-        for page in pages:
-            run.pages += 1
-            for number, record in enumerate(page.records, 1):
-                try:
-                    row = to_row(record)
-                except UnusableRecord as reason:
-                    run.skipped += 1
-                    if run.skipped <= SKIPS_LOGGED:
-                        logger.warning(
-                            "Skipped record %s of page %s: %s", number, run.pages, reason
-                        )
-                else:
-                    rows[row[0]] = row
-            run.voices, run.total = len(rows), page.total
-            progress(run)
+    try:
+        with closing(client.pages(tick=runs.heart(run))) as pages:
+            for page in pages:
+                run.pages += 1
+                _take(page.records, run, rows)
+                run.voices, run.total = len(rows), page.total
+                progress(run)
+    finally:
+        run.retries = client.retries
+        for kind, column in ANSWERS.items():
+            setattr(run, column, client.answers[kind])
     store.save(run, sorted(rows.values(), key=itemgetter(0)), deadline=deadline)
-    logger.info(
-        "Synced %s voices (%s skipped) from %s pages with the key of agency %s, run %s",
-        run.synced, run.skipped, run.pages, agency.pk, run.pk,
-    )  # fmt: skip
+
+
+def _take(records: list[Any], run: SyncRun, rows: dict[str | None, Row]) -> None:
+    """Make rows of a page's records, and count those that cannot be stored."""
+    for number, record in enumerate(records, 1):
+        try:
+            row = to_row(record)
+        except UnusableRecord as reason:
+            run.skipped += 1
+            if run.skipped <= SKIPS_LOGGED:
+                logger.warning("Skipped record %s of page %s: %s", number, run.pages, reason)
+        else:
+            rows[row[0]] = row

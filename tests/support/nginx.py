@@ -19,9 +19,9 @@ CERTIFY = (
 )
 
 
-def find(program: str) -> str:
+def find(program: str, install: str = INSTALL) -> str:
     found = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")
-    return found or pytest.skip(f"{program} is missing: {INSTALL}")
+    return found or pytest.skip(f"{program} is missing: {install}")
 
 
 class Nginx:

@@ -76,7 +76,7 @@ def show(folder: Path, names: list[str], *environments: dict[str, str]) -> list[
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """A project root of the test's own, for a `.env` of its own."""
-    for name in ("voiceproject", "agencies", "voices"):
+    for name in ("voiceproject", "agencies", "operations", "voices"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
     shutil.copy(ROOT / "manage.py", tmp_path)

@@ -359,7 +359,7 @@ def test_what_the_application_sees(tmp_path: Path) -> None:
     claims = [
         b"X-Forwarded-For: 192.0.2.1", b"X_Forwarded_For: 192.0.2.1", b"X-Forwarded-Proto: https",
         b"Host: voices.example.com:8443", b"Content-Type: text/plain", b"Upgrade: h2c", b"Expect: 200-ok",
-        b"X\xe4: 1", b"Apikey: one", b"Connection: X-Forwarded-Proto", CHUNKED,
+        b"X\xe4: 1", b"Apikey: one", b"Connection: X-Forwarded-Proto", b"X-Request-ID: one", CHUNKED,
     ]  # fmt: skip
     request = head("/a%2Fb//c/../d?e=%2F", *claims).replace(b"Host: localhost\r\n", b"")
     with Nginx(upstream.url, tmp_path) as nginx:
@@ -369,6 +369,7 @@ def test_what_the_application_sees(tmp_path: Path) -> None:
     assert sorted(fields) == [
         "Apikey: one", "Content-Length: 2", "Content-Type: text/plain",
         "Host: voices.example.com:8443", "X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: http",
+        "X-Request-ID: one",
     ]  # fmt: skip
 
 
@@ -388,6 +389,18 @@ def test_nobody_there(tmp_path: Path) -> None:
             answer = exchange(nginx.url, head(SYNC, method=method))
             assert_error(answer, 503, "unavailable")
             assert answer[1]["Retry-After"] == "10"
+
+
+def test_a_request_has_one_id_everywhere(site: Site, tmp_path: Path) -> None:
+    for given, kept in (("of-the_Client-1", "of-the_Client-1"), ("no id", "[0-9a-f]{32}")):
+        answer = requests.get(f"{site.url}/nothing", headers={"X-Request-ID": given}, timeout=10)
+        request_id = answer.headers["X-Request-ID"]
+        assert re.fullmatch(kept, request_id)
+        assert f"request {request_id} " in site.nginx.logs()
+        assert f"[request {request_id}]" in site.project.log("web")
+    with Nginx("http://127.0.0.1:9", tmp_path) as lonely:
+        answer = requests.get(lonely.url, headers={"X-Request-ID": "mine"}, timeout=10)
+        assert (answer.status_code, answer.headers["X-Request-ID"]) == (503, "mine")
 
 
 def test_nothing_secret_is_logged(site: Site, tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ import requests
 from tests.support.project import ROOT, free_port, wait_for
 from tests.ultravox import API_KEY, Ultravox
 
-
 ADD_AGENCY = "Agency.objects.create(name='Other', ultravox_api_key='a key of another account')"
 
 
@@ -25,7 +24,7 @@ class Clone:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.processes: list[subprocess.Popen[str]] = []
-        for name in ("agencies", "voices", "voiceproject", "sandbox", "scripts"):
+        for name in ("agencies", "operations", "voices", "voiceproject", "sandbox", "scripts"):
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(ROOT / name, folder / name, ignore=ignored)
         for name in ("manage.py", "gunicorn.conf.py", "Makefile"):

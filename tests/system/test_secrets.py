@@ -27,6 +27,7 @@ from django.apps import apps
 from sandbox.audio import wav
 from sandbox.catalogue import make_voices
 from tests.support.jwks import claims
+from tests.support.listener import Listener
 from tests.support.project import Project, wait_for
 from tests.ultravox import Ultravox
 
@@ -46,7 +47,10 @@ MADE = {
         "password", "staff password", "user password", "new password", "wrong password",
     ],
     "dj-{}-0123456789-abcdefghijklmnopqrstuvwxyz": ["secret key", "JWT secret"],
-    "{}": ["undecryptable key", "database password", "broken Fernet key", "definition nested"],
+    "{}": [
+        "undecryptable key", "database password", "broken Fernet key", "definition nested",
+        "metrics token", "ping", "e-mail password",
+    ],
     "https://tts.example/v1?token={}&b=<c>": ["definition url"],
     'Bearer "{}"': ["definition header"],
     "{} ü": ["definition body"],
@@ -199,9 +203,12 @@ class Page(HTMLParser):
 class Drive:
     """A project with markers for secrets, and all that comes out of it."""
 
-    def __init__(self, project: Callable[..., Project], ultravox: Ultravox, debug: str) -> None:
+    def __init__(
+        self, project: Callable[..., Project], ultravox: Ultravox, elsewhere: Listener, debug: str
+    ) -> None:
         self.markers = markers = Markers()
         self.ultravox = ultravox
+        self.elsewhere = elsewhere
         self.outputs: list[Output] = []
         self.answers: list[tuple[str, str, int]] = []
         self.old_fernet = markers.add("old Fernet key", Fernet.generate_key().decode())
@@ -223,6 +230,7 @@ class Drive:
         ultravox.keys = {markers["working key"], markers["new key"]}
         ultravox.voices = [*make_voices(2, base_url=ultravox.url), self.voice]
         broker = project().folder / "broker"
+        away = f"127.0.0.1:{elsewhere.port}"
         self.project = project(
             DJANGO_DEBUG=debug,
             DJANGO_LOG_LEVEL="DEBUG",
@@ -236,6 +244,12 @@ class Drive:
             LOGIN_FAILURES="3",
             DJANGO_SUPERUSER_PASSWORD=markers["new password"],
             CELERY_BROKER_URL=f"filesystem://{broker}",
+            LOG_FORMAT="text" if debug == "true" else "json",
+            METRICS_TOKEN=markers["metrics token"],
+            SYNC_PING_URL=f"http://{away}/{markers['ping']}",
+            SENTRY_DSN=f"http://public@{away}/1",
+            ADMINS="ada@example.com",
+            EMAIL_URL=f"smtp://ada:{markers['e-mail password']}@127.0.0.1:9",
         )
         self.database = self.project.database
         if self.database.is_postgresql:
@@ -390,9 +404,20 @@ class Drive:
                 may_hold = allowed.pop(f"{table}.{column}", set())
                 self.outputs.append(Output(f"{table}.{column}", text.encode(), may_hold))
         assert allowed == {}
+        for _, target, head, body in self.elsewhere.requests:
+            may_hold = {"ping"} if self.markers["ping"] in target else set[str]()
+            self.outputs.append(
+                Output(f"to {target[:5]}", f"{target}{head}".encode() + body, may_hold)
+            )
         for file in self.project.folder.rglob("*"):
             if file.is_file() and not file.name.startswith("db.sqlite3"):
                 self.outputs.append(Output(file.name, file.read_bytes()))
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """Return what was sent to Sentry and has such a part."""
+        bodies = [body for method, _, _, body in self.elsewhere.requests if method == "POST"]
+        parts = [json.loads(line) for body in bodies for line in body.splitlines() if line]
+        return [part for part in parts if kind in part]
 
     def leaks(self) -> dict[str, set[str]]:
         """Return the markers that are where they do not belong, by place."""
@@ -501,7 +526,10 @@ def drive_api(drive: Drive) -> None:
         header = header.format(markers["service key"])
         assert b" 400 " in drive.send_raw(f"POST {SYNC} HTTP/1.1\nhost: x\n{header}\n\n")
     assert b" 400 " in drive.send_raw(f"GET {SYNC}\n{markers['service key']}\n\n")
-    drive.http.get(f"{drive.url}/api/schema/", timeout=30)
+    for path in ("/api/schema/", "/readyz", "/metrics"):
+        drive.http.get(f"{drive.url}{path}", timeout=30)
+    token = {"authorization": f"Bearer {markers['metrics token']}"}
+    assert drive.http.get(f"{drive.url}/metrics", headers=token, timeout=30).status_code == 200
 
 
 def drive_reading(drive: Drive) -> None:
@@ -665,14 +693,26 @@ def drive_worker(drive: Drive, admin: requests.Session) -> None:
         answer = drive.submit(admin, path, action="run_tasks", _selected_action=str(task))
         assert "1 task was successfully run" in answer.text
         wait_for(lambda status=status: drive.database.value(count.format(status)))
+    drive.database.rows(
+        "UPDATE voice_sync_alarm SET failures = 2"
+    )  # the e-mail comes with the third
+    drive.ultravox.fault = faults(drive)["no page"]
+    drive.submit(admin, path, action="run_tasks", _selected_action=str(task))
+    wait_for(lambda: "ADMINS could not be told" in drive.project.log("worker"))
+    drive.ultravox.fault = None
 
 
 @pytest.mark.parametrize("debug", ["false", "true"], ids=["production", "debug"])
 def test_secrets_stay_where_they_belong(
     project: Callable[..., Project], ultravox: Ultravox, debug: str
 ) -> None:
-    drive = Drive(project, ultravox, debug)
-    markers = drive.markers
+    with Listener() as elsewhere:
+        drive = Drive(project, ultravox, elsewhere, debug)
+        assert_no_leaks(drive, debug)
+
+
+def assert_no_leaks(drive: Drive, debug: str) -> None:
+    markers, ultravox = drive.markers, drive.ultravox
     if debug == "true":  # which logs more, and else makes a difference to errors of requests only
         drive_commands(drive)
     drive.serve()
@@ -683,6 +723,14 @@ def test_secrets_stay_where_they_belong(
         crawl_admin(drive, admin)
         drive_worker(drive, admin)
     drive_broken_database(drive, admin)
+    events = wait_for(lambda: drive.events("exception"), what="an event at Sentry")
+    assert {"OperationalError", "ProgrammingError"} & {
+        error["type"] for event in events for error in event["exception"]["values"]
+    }
+    assert all(event["tags"].keys() == {"request_id", "run"} for event in events)
+    assert not [body for *_, body in drive.elsewhere.requests if b'"vars"' in body]
+    if debug == "true":
+        assert any(markers["ping"] in target for target in drive.elsewhere.targets)
     drive.project.stop()
     drive.collect()
     # The markers were in play, and went where they belong.

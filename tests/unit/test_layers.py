@@ -7,14 +7,16 @@ import pytest
 
 from tests.support.project import ROOT
 
-APPLICATIONS = ("agencies", "voices", "voiceproject")
+APPLICATIONS = ("agencies", "operations", "voices", "voiceproject")
 # Of the modules below the entry points: what each may import of ours.
 MAY_IMPORT = {
     "voiceproject.errors": set(),
     "voiceproject.database_errors": {"voiceproject.errors"},
     "voiceproject.env": set(),
+    "voiceproject.logs": set(),
+    "voiceproject.sentry": {"voiceproject.logs"},
     "voiceproject.slashes": set(),
-    "voiceproject.settings": {"voiceproject.env"},
+    "voiceproject.settings": {"voiceproject.env", "voiceproject.logs", "voiceproject.sentry"},
     "agencies.fields": {"voiceproject.errors"},
     "agencies.models": {"agencies.fields"},
     "agencies.credentials": {"agencies.fields", "agencies.models", "voiceproject.errors"},
@@ -43,10 +45,12 @@ MAY_IMPORT = {
         "agencies.models",
         "voiceproject.database_errors",
         "voiceproject.errors",
+        "voiceproject.logs",
         "voices.models",
         "voices.store",
         "voices.ultravox",
     },
+    "voices.watchdog": {"voiceproject.database_errors", "voices.models", "voices.runs"},
     "voices.masking": set(),
     "voices.folding": set(),
     "voices.words": set(),
@@ -69,7 +73,7 @@ MAY_IMPORT = {
     },
 }
 ENTRY_POINTS = {
-    "views", "reading", "audio", "tasks", "admin", "sync_voices", "urls", "wsgi",
+    "views", "reading", "audio", "tasks", "admin", "sync_voices", "urls", "wsgi", "probes", "worker",
 }  # fmt: skip
 
 
@@ -104,6 +108,12 @@ def test_agencies_do_not_know_voices() -> None:
     for name, tree in MODULES.items():
         if name.startswith("agencies"):
             assert not {used for used in imports(tree) if used.startswith("voices")}, name
+
+
+def test_nobody_knows_operations() -> None:
+    for name, tree in MODULES.items():
+        if not name.startswith("operations"):
+            assert not {used for used in imports(tree) if used.startswith("operations")}, name
 
 
 def test_nothing_imports_an_entry_point() -> None:

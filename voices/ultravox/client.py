@@ -9,6 +9,7 @@ import logging
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from itertools import islice
@@ -63,6 +64,8 @@ class UltravoxClient:
     """List the voices that an API key sees.
 
     `timeout`, in seconds, is for one request; `deadline`, on the monotonic clock, for the whole listing.
+    Meanwhile, `retries` counts those of pages, and `answers` Ultravox's by status: "2xx", "3xx", "4xx",
+    "429", "5xx", and "none" where none came whole.
     """
 
     api_url: str
@@ -75,6 +78,8 @@ class UltravoxClient:
         self._transport = Transport(self.api_url)
         self._headers = HEADERS | {"X-API-Key": self.api_key}
         self._stopped = threading.Event()
+        self.retries = 0
+        self.answers: Counter[str] = Counter()
 
     def pages(
         self, *, tick: Callable[[], object] = lambda: None, most: int | None = None
@@ -135,6 +140,7 @@ class UltravoxClient:
                 logger.info("Retrying a page in %.1f seconds: %s", delay, error)
                 if self._stopped.wait(delay):
                     raise
+                self.retries += 1
             attempt += 1
 
     def _request(self, url: str) -> Page:
@@ -146,10 +152,13 @@ class UltravoxClient:
                     url, headers=self._headers, ends_at=ends_at, max_bytes=MAX_PAGE_BYTES
                 )
             except UltravoxError as error:
+                self.answers["none"] += 1
                 if error.is_transient and time.monotonic() >= self.deadline:
                     raise _too_late() from error
                 raise
-            if response.status not in REDIRECT_STATUSES:
+            status = response.status
+            self.answers["429" if status == 429 else f"{status // 100}xx"] += 1
+            if status not in REDIRECT_STATUSES:
                 return self._read(url, response)
             url = self._transport.resolve(url, response.headers.get("Location", ""))
         raise UltravoxError("Ultravox redirects without end.")

@@ -1,5 +1,6 @@
 """A thread that is a few items ahead: waiting for Ultravox and making rows of its pages overlap."""
 
+import contextvars
 import threading
 from collections.abc import Callable, Generator, Iterable
 from queue import Empty, SimpleQueue
@@ -35,7 +36,8 @@ def read_ahead(
         except BaseException as error:
             read.put((END, error))
 
-    reader = threading.Thread(target=run, name="ultravox", daemon=True)
+    log_ids = contextvars.copy_context()
+    reader = threading.Thread(target=log_ids.run, args=[run], name="ultravox", daemon=True)
     reader.start()
     try:
         while True:

@@ -1,0 +1,91 @@
+"""Look at everything that a sync needs, and say what to do about what is at fault."""
+
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from django.conf import settings
+from django.core import checks
+
+from agencies.credentials import agencies_with_key, get_agency_credentials, has_key
+from agencies.fields import CredentialsUnavailable
+from agencies.models import Agency
+from operations import health
+from voiceproject.errors import ServiceError
+from voices import keys
+
+PATIENCE = 15.0  # seconds for database and broker
+REMEDIES = {
+    "database": "Check DATABASE_URL, and whether the database runs.",
+    "migrations": "Run `manage.py migrate`.",
+    "broker": "Check CELERY_BROKER_URL, and whether the broker runs.",
+    "worker": "Start `celery -A voiceproject worker`, and look at its log.",
+    "schedule": "In the admin, under Schedule, enable the periodic task for voices.sync_voices, or add one.",
+    "voices": "Sync with `manage.py sync_voices`; the history of syncs in the admin says what failed.",
+}
+NO_KEYS = "Add an agency with its Ultravox API key in the admin."
+UNREADABLE = "Put the key that encrypted it into CREDENTIALS_KEYS, or enter the Ultravox key again."
+NEW_KEY = "Enter a key that works in the admin, if it is the key's fault."
+
+
+class Finding(NamedTuple):
+    """What was looked at and what was found; if that is a fault, what to do."""
+
+    subject: str
+    found: str = "ok"
+    remedy: str = ""
+
+
+def examine() -> Iterator[Finding]:
+    """Yield what is found, as it is. Writes nothing; asks Ultravox for a voice with each agency's key."""
+    yield from _settings()
+    _, words = health.readiness(PATIENCE)
+    for subject, word in words.items():
+        yield Finding(subject, word, "" if word == "ok" else REMEDIES[subject])
+    if words["migrations"] != "ok":
+        return
+    agencies = [agency for agency in agencies_with_key() if has_key(agency)]
+    if not agencies:
+        yield Finding("agencies", "none has a key", NO_KEYS)
+    unreadable = [agency for agency in agencies if not _is_readable(agency)]
+    if unreadable:
+        names = ", ".join(f"{agency} ({agency.pk})" for agency in unreadable)
+        yield Finding("encryption keys", f"the key of {names} cannot be read", UNREADABLE)
+    else:
+        yield Finding("encryption keys")
+    for agency in agencies:
+        if agency not in unreadable:
+            yield _key(agency)
+
+
+def _settings() -> Iterator[Finding]:
+    """Yield what Django's checks say; warnings are told, and are no faults."""
+    found = checks.run_checks(include_deployment_checks=not settings.DEBUG)
+    told = [each for each in found if each.level >= checks.WARNING and not each.is_silenced()]
+    for each in told:
+        is_fault = each.level >= checks.ERROR
+        hint = each.hint or ""
+        yield Finding(
+            "settings",
+            each.msg if is_fault else f"{each.msg} {hint}".strip(),
+            (hint or "Correct it.") if is_fault else "",
+        )
+    if not told:
+        yield Finding("settings")
+
+
+def _is_readable(agency: Agency) -> bool:
+    try:
+        get_agency_credentials(agency)
+    except CredentialsUnavailable:
+        return False
+    return True
+
+
+def _key(agency: Agency) -> Finding:
+    subject = f"key of {agency} ({agency.pk})"
+    try:
+        keys.try_key(agency, deadline=time.monotonic() + settings.ULTRAVOX_TIMEOUT)
+    except ServiceError as error:
+        return Finding(subject, error.message, NEW_KEY)
+    return Finding(subject)

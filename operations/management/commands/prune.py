@@ -1,0 +1,20 @@
+from typing import Any
+
+import django.db
+from django.core.management.base import BaseCommand, CommandError
+
+from operations import prune
+from voiceproject.database_errors import advice, describe
+
+
+class Command(BaseCommand):
+    help = "Remove runs and failed logins of before SYNC_HISTORY_DAYS, ended sessions, and unused previews."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            removed = prune.prune()
+        except django.db.Error as error:
+            raise CommandError(
+                advice(error) or f"The database failed: {describe(error)}"
+            ) from error
+        self.stdout.write(f"Removed {prune.in_words(removed)}")

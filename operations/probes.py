@@ -1,0 +1,70 @@
+"""What machines ask: balancers whether this process serves, Prometheus for figures.
+
+A middleware, since it answers before anything looks at the host, the scheme or the database: balancers and
+containers ask by an address, not by the service's name.
+"""
+
+import hmac
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+
+from operations import health, metrics
+from voiceproject.error_responses import error_response
+
+METHODS = ("GET", "HEAD")
+
+
+class Probes:
+    """Answer the addresses of PROBES."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        probe = PROBES.get(request.path_info.rstrip("/"))
+        if probe is None:
+            return self.get_response(request)
+        response = probe(request)
+        response["Cache-Control"] = "no-store"
+        if request.method == "HEAD":
+            response.content = b""
+        return response
+
+
+def livez(request: HttpRequest) -> HttpResponse:
+    """Answer while the process does."""
+    return _wrong_method(request) or JsonResponse({"status": "ok"})
+
+
+def readyz(request: HttpRequest) -> HttpResponse:
+    """Tell a balancer whether to send requests here, and people what is amiss."""
+    if refusal := _wrong_method(request):
+        return refusal
+    status, checks = health.readiness()
+    code = 503 if status == "unavailable" else 200
+    return JsonResponse({"status": status, "checks": checks}, status=code)
+
+
+def show_metrics(request: HttpRequest) -> HttpResponse:
+    """Show figures to whom has METRICS_TOKEN; to anybody else there is nothing here."""
+    expected = f"Bearer {settings.METRICS_TOKEN}".encode()
+    given = request.headers.get("Authorization", "").encode("latin-1", errors="replace")
+    if not (settings.METRICS_TOKEN and hmac.compare_digest(given, expected)):
+        return error_response(request, "not_found")
+    if refusal := _wrong_method(request):
+        return refusal
+    return HttpResponse(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
+
+
+def _wrong_method(request: HttpRequest) -> HttpResponse | None:
+    if request.method in METHODS:
+        return None
+    response = error_response(request, "method_not_allowed")
+    response["Allow"] = ", ".join(METHODS)
+    return response
+
+
+PROBES = {"/livez": livez, "/healthz": livez, "/readyz": readyz, "/metrics": show_metrics}
