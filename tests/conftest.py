@@ -1,5 +1,6 @@
 """Fixtures: Ultravox, agencies and users, and projects in processes of their own."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from operator import itemgetter
@@ -18,6 +19,11 @@ from tests.ultravox import API_KEY, Ultravox
 # Shells let what they start in the background ignore Ctrl-C, and so would all processes of the tests.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("nightly") and "NIGHTLY" not in os.environ:
+        pytest.skip("it takes minutes: run .ci/nightly")
 
 
 @pytest.fixture

@@ -9,7 +9,9 @@ from tests.support.environment import ENVIRONMENT
 os.environ.update(ENVIRONMENT)
 
 from voiceproject.settings import *  # noqa: F403
-from voiceproject.settings import DATABASES
+from voiceproject.settings import DATABASES, INSTALLED_APPS
+
+INSTALLED_APPS += ["django_migration_linter"]
 
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # A file, as in production: in memory, a server's threads would share one connection.
