@@ -6,7 +6,7 @@ RUN := python
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test docs lint lock bench screenshots clean $(VENV)/run $(VENV)/dev $(VENV)/bench
+.PHONY: run test docs chaos lint lock bench screenshots clean $(VENV)/run $(VENV)/dev $(VENV)/bench
 
 run: $(VENV)/run
 	@PORT=$(PORT) $(BIN)/python scripts/run.py
@@ -16,6 +16,9 @@ test: $(VENV)/dev
 
 docs: $(VENV)/dev
 	$(BIN)/python -m pytest -n 4 --dist worksteal -q -m reliability --reliability docs
+
+chaos: $(VENV)/dev
+	NIGHTLY=1 $(BIN)/python -m pytest tests/nightly/test_chaos.py $(TESTS)
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

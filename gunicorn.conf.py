@@ -1,6 +1,7 @@
 """The web server, behind nginx: `gunicorn --config gunicorn.conf.py`. Options on the command line win."""
 
 import logging
+import logging.config
 import os
 import re
 from typing import Any
@@ -35,6 +36,7 @@ forwarded_allow_ips = ""
 control_socket_disable = True
 # Where there is an access log, it is without queries, which may be signatures.
 access_log_format = '%(h)s %(t)s "%(m)s %(U)s %(H)s" %(s)s %(b)s'
+logging.config.dictConfig(settings.LOGGING)
 logs.take_over()
 
 

@@ -23,6 +23,7 @@ REMEDIES = {
     "schedule": "In the admin, under Schedule, enable the periodic task for voices.sync_voices, or add one.",
     "voices": "Sync with `manage.py sync_voices`; the history of syncs in the admin says what failed.",
 }
+OTHERS_FIRST = "Mend what is at fault above first."
 NO_KEYS = "Add an agency with its Ultravox API key in the admin."
 UNREADABLE = "Put the key that encrypted it into CREDENTIALS_KEYS, or enter the Ultravox key again."
 NEW_KEY = "Enter a key that works in the admin, if it is the key's fault."
@@ -41,8 +42,10 @@ def examine() -> Iterator[Finding]:
     yield from _settings()
     _, words = health.readiness(PATIENCE)
     for subject, word in words.items():
-        yield Finding(subject, word, "" if word == "ok" else REMEDIES[subject])
+        remedy = OTHERS_FIRST if word == "unknown" else REMEDIES[subject]
+        yield Finding(subject, word, "" if word == "ok" else remedy)
     if words["migrations"] != "ok":
+        yield Finding("encryption keys", "unknown", OTHERS_FIRST)
         return
     agencies = [agency for agency in agencies_with_key() if has_key(agency)]
     if not agencies:

@@ -18,6 +18,7 @@ from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 from django_celery_beat.models import PeriodicTask
 
+from operations.hurry import hurried
 from operations.models import Worker
 from voiceproject.celery import app
 from voiceproject.database_errors import describe
@@ -35,11 +36,13 @@ Words = dict[str, str]
 
 def check_database(words: Words) -> None:
     """Tell how the database is, and what it says of the rest. Raises django.db.Error."""
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute("SET lock_timeout = '1s'")  # a migration holds locks
-        cursor.execute("SELECT 1")
+    connection.ensure_connection()
     words["database"] = "ok"
+    with hurried(1):  # a migration holds locks
+        _look_into(words)
+
+
+def _look_into(words: Words) -> None:
     loader = MigrationLoader(connection)
     if loader.graph.nodes.keys() - loader.applied_migrations.keys():
         words["migrations"] = "unapplied"
@@ -72,21 +75,27 @@ class Check:
 
     def __init__(self, check: Callable[[Words], None], unknown: Words) -> None:
         self._check, self._unknown = check, unknown
-        self._words: Words = {}
-        self._thread = Thread()
+        self._under_way: tuple[Thread, Words] = (Thread(), {})
         self._lock = Lock()
 
-    def start(self) -> None:
-        with self._lock:
-            if not self._thread.is_alive():
-                self._words = dict(self._unknown)
-                self._thread = Thread(target=self._run, args=[self._words], daemon=True)
-                self._thread.start()
+    def start(self) -> Callable[[float], Words]:
+        """Start it, or join the one under way.
 
-    def words(self, deadline: float) -> Words:
-        """Return what it has found by the deadline, on the monotonic clock."""
-        self._thread.join(max(0, deadline - time.monotonic()))
-        return dict(self._words)
+        Returns a function that waits until a moment, on the monotonic clock, and returns what was found.
+        """
+        with self._lock:
+            thread, words = self._under_way
+            if not thread.is_alive():
+                words = dict(self._unknown)
+                thread = Thread(target=self._run, args=[words], daemon=True)
+                self._under_way = thread, words
+                thread.start()
+
+        def found(deadline: float) -> Words:
+            thread.join(max(0, deadline - time.monotonic()))
+            return dict(words)
+
+        return found
 
     def _run(self, words: Words) -> None:
         try:
@@ -113,11 +122,8 @@ def readiness(patience: float = PATIENCE) -> tuple[str, Words]:
     Whatever serves syncs over HTTP is not unavailable: they need neither broker nor worker.
     """
     deadline = time.monotonic() + patience
-    for check in CHECKS:
-        check.start()
-    found: Words = {}
-    for check in CHECKS:
-        found |= check.words(deadline)
+    started = [check.start() for check in CHECKS]
+    found = {name: word for words in started for name, word in words(deadline).items()}
     words = {name: found[name] for name in ORDER}
     if words["database"] != "ok" or words["migrations"] == "unapplied":
         return "unavailable", words

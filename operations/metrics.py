@@ -8,7 +8,8 @@ from datetime import timedelta
 from itertools import product
 from typing import Any
 
-from django.db.models import Count, DurationField, F, QuerySet, Sum
+from django.db.models import Count, DurationField, F, Max, QuerySet, Sum, Value
+from django.db.models.functions import Greatest
 from django.utils import timezone
 from prometheus_client import CONTENT_TYPE_LATEST as CONTENT_TYPE
 from prometheus_client import CollectorRegistry, Metric, generate_latest
@@ -17,7 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Summa
 from agencies.models import Agency
 from operations.models import PrunedRuns
 from voices import keys
-from voices.models import ANSWERS, SyncRun, Voice
+from voices.models import ANSWERS, Alarm, SyncRun, Voice
 from voices.runs import OPEN_RUNS
 
 __all__ = ["CONTENT_TYPE", "COUNTED", "exposition", "summed"]
@@ -25,6 +26,8 @@ __all__ = ["CONTENT_TYPE", "COUNTED", "exposition", "summed"]
 ENDED = [status for status in SyncRun.Status if status != SyncRun.Status.RUNNING]
 SUCCEEDED = SyncRun.objects.filter(status=SyncRun.Status.SUCCEEDED)
 COUNTED = ("runs", "duration", "retries", *ANSWERS.values())  # of ended runs
+
+NOTHING = Value(timedelta(), output_field=DurationField())
 
 Sums = dict[str, Any]
 
@@ -38,7 +41,8 @@ def exposition() -> bytes:
 
 def summed(runs: QuerySet[SyncRun]) -> QuerySet[SyncRun, Any]:
     """Return trigger and status, and what runs of each amount to: the columns of PrunedRuns."""
-    took = Sum(F("finished_at") - F("started_at"), output_field=DurationField())
+    # Machines' clocks differ: a run may have ended before it began.
+    took = Sum(Greatest(F("finished_at") - F("started_at"), NOTHING, output_field=DurationField()))
     rest: dict[str, Any] = {name: Sum(name) for name in COUNTED[2:]}
     grouped = runs.order_by().values("trigger", "status")
     return grouped.annotate(runs=Count("pk"), duration=took, **rest)
@@ -96,6 +100,10 @@ def _gauges() -> Iterator[Metric]:
     refused = keys.with_trial(Agency.objects.all()).filter(key_refused=True)  # type: ignore[misc]
     figures: dict[str, tuple[float, str]] = {
         "last_success_timestamp_seconds": (succeeded_at, "When the newest success ended; 0: never."),
+        "schedule_failures": (
+            Alarm.objects.aggregate(most=Max("failures"))["most"] or 0,
+            "Scheduled syncs that have failed in a row.",
+        ),
         "open_runs": (OPEN_RUNS.count(), "Runs under way, and dead ones."),
         "oldest_open_run_age_seconds": (
             max(0, (now - oldest.started_at).total_seconds()) if oldest else 0,

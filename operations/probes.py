@@ -5,16 +5,23 @@ containers ask by an address, not by the service's name.
 """
 
 import hmac
+import logging
 from collections.abc import Callable
 
+import django.db
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 
 from operations import health, metrics
+from operations.hurry import hurried
+from voiceproject.database_errors import describe
 from voiceproject.error_responses import error_response
 
+logger = logging.getLogger(__name__)
+
 METHODS = ("GET", "HEAD")
+METRICS_SECONDS = 5.0  # for each query; Prometheus waits ten for all
 
 
 class Probes:
@@ -50,13 +57,19 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 def show_metrics(request: HttpRequest) -> HttpResponse:
     """Show figures to whom has METRICS_TOKEN; to anybody else there is nothing here."""
-    expected = f"Bearer {settings.METRICS_TOKEN}".encode()
-    given = request.headers.get("Authorization", "").encode("latin-1", errors="replace")
-    if not (settings.METRICS_TOKEN and hmac.compare_digest(given, expected)):
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    expected = settings.METRICS_TOKEN.encode()
+    is_right = hmac.compare_digest(given.strip().encode("latin-1", errors="replace"), expected)
+    if not (expected and scheme.lower() == "bearer" and is_right):
         return error_response(request, "not_found")
     if refusal := _wrong_method(request):
         return refusal
-    return HttpResponse(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
+    try:
+        with hurried(METRICS_SECONDS):
+            return HttpResponse(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
+    except django.db.Error as error:
+        logger.warning("No figures for Prometheus: %s", describe(error))
+        return error_response(request, "database_unavailable")
 
 
 def _wrong_method(request: HttpRequest) -> HttpResponse | None:

@@ -12,9 +12,9 @@ from celery import bootsteps
 from django.db import connection
 from django.db.models.functions import Now
 
+from operations.hurry import hurried
 from operations.models import Worker
 from voiceproject.database_errors import describe
-from voices.store import patience
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Pulse(bootsteps.StartStopStep):
 
     def _beat(self, name: str) -> None:
         try:
-            with patience(1):  # this process has messages to attend to
+            with hurried(1):  # this process has messages to attend to
                 Worker.objects.update_or_create(name=name, defaults={"seen_at": Now()})
         except django.db.Error as error:
             logger.warning("This worker cannot show that it lives: %s", describe(error))

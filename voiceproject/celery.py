@@ -15,7 +15,7 @@ from celery.signals import (
     task_postrun,
     task_prerun,
 )
-from celery.worker import state
+from celery.worker import request, state
 from celery.worker.strategy import default
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -114,13 +114,19 @@ def strategy(task: Any, app: Celery, consumer: Any, **options: Any) -> Any:
     handle = default(task, app, consumer, **options)
 
     def handle_with_id(message: Any, *args: Any, **kwargs: Any) -> Any:
-        token = logs.request_id.set(message.headers.get("request_id"))
-        try:
+        with logs.request(message.headers.get("request_id")):
             return handle(message, *args, **kwargs)
-        finally:
-            logs.request_id.reset(token)
 
     return handle_with_id
 
 
+class Request(request.Request):
+    """A task as the main process sees it, which alone can tell that the task's process died."""
+
+    def on_failure(self, *args: Any, **kwargs: Any) -> Any:
+        with logs.request(self.request_dict.get("request_id")):
+            return super().on_failure(*args, **kwargs)
+
+
 app.Task.Strategy = "voiceproject.celery:strategy"
+app.Task.Request = "voiceproject.celery:Request"

@@ -55,6 +55,8 @@ def check_deployment(**_: Any) -> list[CheckMessage]:
          "Copy the whole of it, or give the project a longer one."),
         ("*" in settings.ALLOWED_HOSTS, "voices.W001",
          "DJANGO_ALLOWED_HOSTS lets in any name.", "Name those that this service is reached by."),
+        (settings.ADMINS and settings.EMAIL_BACKEND.endswith("dummy.EmailBackend"), "voices.W004",
+         "ADMINS get no e-mails, since EMAIL_URL is not set.", "Set it."),
         (settings.HTTPS and not settings.TRUSTED_PROXIES, "voices.W002",
          "Behind a proxy, pages would redirect to themselves for ever, since no proxy is trusted.",
          "Set DJANGO_TRUSTED_PROXIES to the number of proxies in front."),

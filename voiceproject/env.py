@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
+from email.utils import getaddresses
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -12,6 +13,8 @@ from environs import Env, EnvError, ValidationError, validate
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 ABOVE_0 = validate.Range(min=0, min_inclusive=False, error="Must be above 0.")
+DAYS = validate.Range(min=0, max=36_500, error="Must be from 0 to 36500.")
+HOURS = validate.Range(min=0, max=876_000, min_inclusive=False, error="Must be above 0, to 876000.")
 NOT_NEGATIVE = validate.Range(min=0, error="Must not be negative.")
 RATE = validate.Regexp(
     r"[1-9]\d*/(s|sec|second|m|min|minute|h|hour|d|day)\Z", error="Is not like 600/min."
@@ -25,10 +28,11 @@ env.read_env(BASE_DIR / ".env", recurse=False)
 
 @env.parser_for("email_url")
 def _email_url(value: str) -> dict[str, Any]:
-    parsed: dict[str, Any] = dj_email_url.parse(value)
-    if "EMAIL_BACKEND" not in parsed:
-        raise ValidationError("Is not like submission://user:password@host:587.")
-    return parsed
+    with contextlib.suppress(ValueError):  # which would quote a piece of the password
+        parsed: dict[str, Any] = dj_email_url.parse(value)
+        if "EMAIL_BACKEND" in parsed:
+            return parsed
+    raise ValidationError("Is not like submission://user:password@host:587.")
 
 
 @env.parser_for("cache_url")
@@ -48,6 +52,14 @@ def optional(parse: Callable[..., T], name: str, default: T, **options: Any) -> 
 def strings(name: str) -> list[str]:
     """Read a comma-separated list; spaces around commas and empty parts do no harm."""
     return [part.strip() for part in env.str(name, "").split(",") if part.strip()]
+
+
+def addresses(name: str) -> list[tuple[str, str]]:
+    """Read a comma-separated list of e-mail addresses, as Django's ADMINS has them. Raises EnvError."""
+    read = getaddresses(strings(name))
+    if not all("@" in address for _, address in read):
+        raise EnvError(f"{name} has something that is no e-mail address")
+    return read
 
 
 def url(name: str, default: str = "") -> str:

@@ -5,6 +5,8 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import NoReturn
@@ -13,6 +15,16 @@ logger = logging.getLogger(__name__)
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 run: ContextVar[int | None] = ContextVar("run", default=None)
+
+
+@contextmanager
+def request(given: str | None) -> Iterator[None]:
+    """Let the lines of this block have this id."""
+    token = request_id.set(given)
+    try:
+        yield
+    finally:
+        request_id.reset(token)
 
 
 class TextFormatter(logging.Formatter):
@@ -55,6 +67,7 @@ def take_over() -> None:
     """Log what Python would print to standard error: warnings, and what ends a thread or the process."""
     logging.captureWarnings(True)
     sys.excepthook = lambda *error: logger.critical("The process ends", exc_info=error)
+    sys.unraisablehook = lambda of: logger.error("Ignored", exc_info=of[:3])  # type: ignore[index]
     threading.excepthook = lambda of: logger.error("A thread ended", exc_info=of[:3])  # type: ignore[arg-type]
 
 

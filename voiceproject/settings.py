@@ -3,14 +3,25 @@
 import gc
 import logging
 import os
-from email.utils import getaddresses
 from typing import Any
 
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from environs import EnvError, validate
 
-from voiceproject.env import ABOVE_0, BASE_DIR, NOT_NEGATIVE, RATE, env, optional, strings, url
+from voiceproject.env import (
+    ABOVE_0,
+    BASE_DIR,
+    DAYS,
+    HOURS,
+    NOT_NEGATIVE,
+    RATE,
+    addresses,
+    env,
+    optional,
+    strings,
+    url,
+)  # fmt: skip
 from voiceproject.logs import FORMATTERS
 
 gc.set_threshold(10_000)  # voices are many objects and no cycles: a fifth of the time to write them
@@ -50,10 +61,10 @@ try:
     CELERY_BROKER_URL = optional(env.str, "CELERY_BROKER_URL", "filesystem://")
     # Watching it
     SYNC_PING_URL = url("SYNC_PING_URL")
-    ADMINS = getaddresses(strings("ADMINS"))
+    ADMINS = addresses("ADMINS")
     _email: dict[str, Any] = optional(env.email_url, "EMAIL_URL", NO_EMAIL)
-    STALE_HOURS = optional(env.float, "STALE_HOURS", 24.0, validate=ABOVE_0)
-    SYNC_HISTORY_DAYS = optional(env.int, "SYNC_HISTORY_DAYS", 90, validate=NOT_NEGATIVE)
+    STALE_HOURS = optional(env.float, "STALE_HOURS", 24.0, validate=HOURS)
+    SYNC_HISTORY_DAYS = optional(env.int, "SYNC_HISTORY_DAYS", 90, validate=DAYS)
     METRICS_TOKEN = optional(env.str, "METRICS_TOKEN", "")
     SENTRY_DSN = optional(env.str, "SENTRY_DSN", "")
     # Browsers, and limits against guessing and floods
@@ -234,11 +245,11 @@ match CELERY_BROKER_URL.split("://"):
             "control_folder": str(BROKER_FOLDER / "control"),
         }
     case ["redis" | "rediss", *_]:
-        # A message that no worker has acknowledged in this time, that of the longest sync and its
-        # write, goes to another worker, which waits for the first sync if that is alive after all.
+        # A message that no worker has acknowledged in this time, that of the longest sync, its write and
+        # its report, goes to another worker, which waits for the first sync if that is alive after all.
         # Workers look for such messages every 5 seconds; the default is 100.
         CELERY_BROKER_TRANSPORT_OPTIONS = {
-            "visibility_timeout": BACKGROUND_DEADLINE + 15,
+            "visibility_timeout": BACKGROUND_DEADLINE + 30,
             "unacked_restore_interval": 5, "unacked_restore_throttle": 1,
         }  # fmt: skip
     case ["amqp" | "amqps" | "pyamqp", *_]:
@@ -281,6 +292,7 @@ LOGGING = {
     "loggers": {
         "django": {"handlers": []},  # Django's own would e-mail each error to ADMINS
         "axes": {"level": "WARNING"},
+        "multiprocessing": {"handlers": ["stderr"]},  # celery's pool
         "urllib3": {"level": "ERROR"},  # its warnings quote what the other side sent
     },
 }

@@ -43,6 +43,7 @@ logger = logging.getLogger(__name__)
 MAX_BYTES = 10_000_000  # of one preview
 AT_A_TIME = 20  # requests of a process that wait for Ultravox, or for another that does
 KEPT = 60  # seconds that a failure counts, the address of a redirect, or audio that may be cut off
+OURS = re.compile(r"[0-9a-f]{64}(\..*)?")  # names of files
 # What audio files begin with. An MP3's frame is of layer III; AAC's frames look alike, but for the layer.
 BEGINNINGS = {
     "audio/wav": rb"RIFF....WAVE", "audio/mpeg": rb"ID3|\xff[\xe2\xe3\xf2\xf3\xfa\xfb]",
@@ -109,15 +110,17 @@ def preview_of(
 
 def remove_unused() -> int:
     """Remove this machine's files of voices that are gone or have changed; return how many."""
-    try:
-        files = list(settings.PREVIEW_FOLDER.iterdir())
-    except FileNotFoundError:
-        return 0
     voices = Voice.objects.only("preview_url", "definition").exclude(preview_url=None)
     used = {_name(voice, (voice.preview_url or "").strip()) for voice in voices.iterator()}
-    unused = [file for file in files if file.name.partition(".")[0] not in used]
-    for file in unused:
-        file.unlink(missing_ok=True)
+    unused = []
+    try:
+        unused = [file for file in _files() if file.name.partition(".")[0] not in used]
+        for file in unused:
+            file.unlink(missing_ok=True)
+    except FileNotFoundError:
+        pass  # no preview was ever kept here
+    except OSError as error:
+        logger.error("Previews cannot be removed from their folder: %s", error.strerror)
     return len(unused)
 
 
@@ -279,6 +282,11 @@ def _keep(name: str, content: bytes) -> None:
         logger.error("Previews are not kept in %s: %s", settings.PREVIEW_FOLDER, error.strerror)
 
 
+def _files() -> list[Path]:
+    """Return our files in the folder, which may hold others'."""
+    return [file for file in settings.PREVIEW_FOLDER.iterdir() if OURS.fullmatch(file.name)]
+
+
 def _note_use(file: Path) -> None:
     now = time.time_ns()  # the kernel's own time of a change is some milliseconds coarse
     os.utime(file, ns=(now, now))
@@ -287,7 +295,7 @@ def _note_use(file: Path) -> None:
 def _make_room() -> None:
     """Remove the files that were used longest ago, until the others have PREVIEW_BYTES or less."""
     used = []
-    for file in settings.PREVIEW_FOLDER.iterdir():
+    for file in _files():
         with contextlib.suppress(FileNotFoundError):  # another process was faster
             status = file.stat()
             used.append((status.st_mtime_ns, status.st_size, file))

@@ -8,7 +8,6 @@ be told, the sync is none the worse.
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from smtplib import SMTPException
 from threading import Thread
 from urllib.parse import urlsplit
 
@@ -21,6 +20,7 @@ from django.db.models import F
 from voiceproject.database_errors import describe
 from voices import runs
 from voices.models import Alarm
+from voices.store import renew_connection
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +87,7 @@ def _get(url: str) -> None:
 
 def _count(error: Exception | None) -> None:
     """Count failures in a row, and tell administrators, once, of enough of them and of their end."""
+    renew_connection()
     Alarm.objects.get_or_create(pk=1)
     Alarm.objects.update(failures=F("failures") + 1 if error else 0)
     # Who changes the mark sends the e-mail: several syncs may end at once.
@@ -105,7 +106,7 @@ def _count(error: Exception | None) -> None:
 def _mail(subject: str, words: str) -> bool:
     try:
         mail_admins(subject, words)
-    except (OSError, SMTPException) as error:
+    except Exception as error:  # a backend has any
         logger.warning("ADMINS could not be told by e-mail: %s", type(error).__name__)
         return False
     return True

@@ -122,6 +122,7 @@ def test_services_that_are_away(project: Callable[..., Project], tmp_path: Path)
     assert done.returncode == 1
     faults = [line for line in done.stdout.splitlines() if line.startswith("FAULT")]
     assert "FAULT database: unavailable -> Check DATABASE_URL" in faults[0]
+    assert done.stdout.count("unknown -> Mend what is at fault above first.") == 5
     assert "FAULT broker: unavailable -> Check CELERY_BROKER_URL" in done.stdout
     assert "Traceback" not in done.stderr
     assert "secret" not in done.stdout + done.stderr

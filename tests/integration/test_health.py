@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -140,14 +141,26 @@ def test_a_check_that_hangs_is_made_once_and_says_what_it_knows() -> None:
 
     check = Check(slow, {"one": "unknown", "other": "unknown"})
     for _ in range(3):
-        check.start()
-        assert check.words(time.monotonic() + 0.1) == {"one": "ok", "other": "unknown"}
+        found = check.start()
+        assert found(time.monotonic() + 0.1) == {"one": "ok", "other": "unknown"}
     assert len(calls) == 1
     goes_on.set()
-    assert check.words(time.monotonic() + 10) == {"one": "ok", "other": "ok"}
-    check.start()
-    assert check.words(time.monotonic() + 10) == {"one": "ok", "other": "ok"}
+    assert found(time.monotonic() + 10) == {"one": "ok", "other": "ok"}
+    assert check.start()(time.monotonic() + 10) == {"one": "ok", "other": "ok"}
     assert len(calls) == 2
+
+
+def test_many_who_ask_at_once_are_told_the_same() -> None:
+    def quick(words: dict[str, str]) -> None:
+        words["one"] = "ok"
+
+    check = Check(quick, {"one": "unknown"})
+
+    def ask_often(_: int) -> set[str]:
+        return {check.start()(time.monotonic() + 10)["one"] for _ in range(500)}
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(ask_often, range(4))) == [{"ok"}] * 4
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families as parse
@@ -14,6 +15,7 @@ from tests.ultravox import Ultravox
 from voices.models import SyncRun
 from voices.runs import ABANDONED
 from voices.sync import sync_voices
+from voices.tasks import sync_voices as task
 from voices.ultravox import UltravoxError
 
 pytestmark = pytest.mark.django_db
@@ -77,6 +79,28 @@ def test_without_a_token_nobody_does(client: Client, settings: Any) -> None:
         assert client.get("/metrics", headers={"authorization": header}).status_code == 404
 
 
+@pytest.mark.parametrize("scheme", ["bearer", "BEARER", "Bearer "])
+def test_how_the_scheme_is_written_is_no_matter(client: Client, scheme: str) -> None:
+    headers = {"authorization": f"{scheme} {TOKEN}"}
+    assert client.get("/metrics", headers=headers).status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_the_database_there_is_an_error_of_the_one_form(
+    client: Client, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.DEBUG = True
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE voice_sync_runs RENAME TO away")
+        try:
+            answer = client.get("/metrics", headers=AUTHORIZED)
+        finally:
+            cursor.execute("ALTER TABLE away RENAME TO voice_sync_runs")
+    assert (answer.status_code, answer.json()["code"]) == (500, "database_unavailable")
+    assert "No figures for Prometheus: " in caplog.text
+    assert "Traceback" not in caplog.text
+
+
 def test_other_methods(client: Client) -> None:
     assert client.head("/metrics", headers=AUTHORIZED).content == b""
     answer = client.post("/metrics", headers=AUTHORIZED)
@@ -132,6 +156,15 @@ def test_what_ultravox_answers_is_counted(
     assert found["voices_sync_retries_total"] == 9
 
 
+def test_failures_of_the_schedule_in_a_row(
+    client: Client, agency: Agency, ultravox: Ultravox
+) -> None:
+    for fault, failures in (("status_400", 1), ("status_400", 2), (None, 0)):
+        ultravox.fault = fault
+        task.apply()
+        assert figures(client).get("voices_sync_schedule_failures", 0) == failures
+
+
 def test_keys_that_are_refused_and_runs_that_are_open(
     client: Client, agency: Agency, ultravox: Ultravox
 ) -> None:
@@ -149,6 +182,7 @@ def test_keys_that_are_refused_and_runs_that_are_open(
 def test_pruning_lowers_no_counter(client: Client, agency: Agency) -> None:
     old = timezone.now() - timedelta(days=100)
     times = {"started_at": old, "finished_at": old + timedelta(seconds=90)}
+    add_run(status="failed", started_at=old, finished_at=old - timedelta(days=1))  # clocks differ
     for number in range(1, 4):
         for status in ("succeeded", "failed", ABANDONED):
             counts = {"retries": number, "answers_5xx": 10, "unanswered": 7}
@@ -162,11 +196,11 @@ def test_pruning_lowers_no_counter(client: Client, agency: Agency) -> None:
         }
 
     before = counters()
-    assert before[f"{RUNS} user failed"] == 4
+    assert before[f"{RUNS} user failed"] == 5
     assert before["voices_sync_duration_seconds_sum user failed"] == pytest.approx(274, abs=0.01)
     for _ in range(2):
         call_command("prune")
         assert counters() == before
     assert SyncRun.objects.count() == 2
     add_run()
-    assert counters()[f"{RUNS} user failed"] == 5
+    assert counters()[f"{RUNS} user failed"] == 6

@@ -131,9 +131,13 @@ def test_previews_of_voices_that_are_gone_go(
     gone, changed, _ = voices
     gone.delete()
     Voice.objects.filter(pk=changed.pk).update(definition={"another": "voice"})
-    (tmp_path / "previews" / f"{'0' * 64}.failed").touch()
-    assert len(list((tmp_path / "previews").iterdir())) == 4
+    folder = tmp_path / "previews"
+    (folder / f"{'0' * 64}.failed").touch()
+    (folder / "db.sqlite3").touch()  # others' files are theirs
+    (folder / "lost+found").mkdir()
+    assert len(list(folder.iterdir())) == 6
     assert prune.prune()["previews"] == 3
+    assert len(list(folder.iterdir())) == 3
     asked = len(ultravox.requests)
     hear(voices[2])
     assert len(ultravox.requests) == asked

@@ -209,6 +209,9 @@ def test_an_e_mail_that_could_not_be_sent_is_sent_after_the_next_sync(
         for _ in range(3):
             run_task()
         assert "ADMINS could not be told by e-mail: ConnectionRefusedError" in caplog.text
+        settings.EMAIL_BACKEND = "of.no.such.Module"  # an error of another kind
+        run_task()
+        assert "ADMINS could not be told by e-mail: ModuleNotFoundError" in caplog.text
         settings.EMAIL_BACKEND = sends
         for _ in range(2):
             run_task()

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,9 +26,9 @@ def find(program: str, install: str = INSTALL) -> str:
 
 
 class Nginx:
-    """nginx in front of the web server at a URL; `url` and `https_url` are its own."""
+    """nginx in front of web servers at these URLs; `url` and `https_url` are its own."""
 
-    def __init__(self, upstream: str, folder: Path) -> None:
+    def __init__(self, upstreams: str | Sequence[str], folder: Path) -> None:
         nginx, openssl = find("nginx"), find("openssl")
         self.folder = folder / "nginx"
         self.folder.mkdir()
@@ -38,6 +39,8 @@ class Nginx:
         self.url, self.https_url = f"http://127.0.0.1:{http}", f"https://127.0.0.1:{https}"
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         temporary = "".join(f"{kind}_temp_path {self.folder}/{kind};" for kind in kinds)
+        upstreams = [upstreams] if isinstance(upstreams, str) else upstreams
+        servers = " ".join(f"server {urlsplit(upstream).netloc};" for upstream in upstreams)
         text = CONFIGURATION.read_text()
         for theirs, ours in {
             "user www-data;": "" if os.geteuid() else "user root;",
@@ -47,7 +50,7 @@ class Nginx:
             "/etc/nginx/tls/certificate.pem": str(self.certificate),
             "/etc/nginx/tls/key.pem": str(self.certificate),
             "http {": f"http {{ {temporary}",
-            "server 127.0.0.1:8000;": f"server {urlsplit(upstream).netloc};",
+            "server 127.0.0.1:8000;": servers,
             "listen 80 ": f"listen 127.0.0.1:{http} ",
             "listen 443 ": f"listen 127.0.0.1:{https} ",
         }.items():

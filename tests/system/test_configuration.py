@@ -121,6 +121,13 @@ MALFORMED = [
         for value in ("api.ultravox.ai", "ftp://api.ultravox.ai", "http://[::")
     ),
     ("SUPABASE_URL", "project.supabase.co"),
+    *(("EMAIL_URL", value) for value in ("mail", "submission://user:secret/word@mail:587")),
+    ("ADMINS", "ada"),
+    ("SYNC_PING_URL", "hc-ping.com/secret"),
+    ("SENTRY_DSN", "secret"),
+    ("LOG_FORMAT", "yaml"),
+    *(("STALE_HOURS", value) for value in ("0", "1e9")),
+    *(("SYNC_HISTORY_DAYS", value) for value in ("-1", "1000000")),
     ("ULTRAVOX_TIMEOUT", "ten seconds"),
     *(("ULTRAVOX_DEADLINE", value) for value in ("1,5", "0")),
     ("RATE_LIMIT_SYNC", "many"),
@@ -280,6 +287,7 @@ ANON = jwt.encode({"role": "anon", "iss": "supabase"}, "x" * 40)
         ("agencies.W003", {"SUPABASE_JWT_SECRET": "a secret of few letters"}),
         ("voices.W001", {"DJANGO_ALLOWED_HOSTS": "*"}),
         ("voices.W002", {"DJANGO_TRUSTED_PROXIES": "0"}),
+        ("voices.W004", {"ADMINS": "ada@example.com"}),
     ],
 )
 def test_check_deploy_warns(expected: str, environment: dict[str, str]) -> None:

@@ -1,16 +1,20 @@
 """What web server, worker and beat write to standard error, and the ids that lead through it."""
 
+import contextlib
 import json
+import os
 import re
+import signal
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
 from tests.support.environment import PASSWORD, SERVICE_KEY
-from tests.support.project import Project, free_port, wait_for
+from tests.support.project import Project, free_port, on_postgresql, wait_for
 from tests.support.seeding import add_agency, add_user
 from tests.ultravox import Ultravox
 
@@ -133,6 +137,39 @@ def test_every_line_is_an_object(site: Project) -> None:
         found = lines(site, log)
         assert {"DEBUG", "INFO"} <= {line["level"] for line in found}
     assert any("Traceback" in line.get("trace", "") for line in lines(site, "worker"))
+
+
+def test_a_task_whose_process_dies_is_found_by_its_id(site: Project, ultravox: Ultravox) -> None:
+    add_agency(site)
+    ultravox.hold_after(0)
+    worker = site.start(*CELERY, "worker", "--concurrency=1", log="worker")
+    site.send_sync()
+    ultravox.wait_for_requests(1, 30)
+    [child] = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+    os.kill(int(child), signal.SIGKILL)
+
+    def found() -> list[str]:
+        return [x["request_id"] for x in lines(site, "worker") if "WorkerLost" in x["message"]]
+
+    [lost] = wait_for(found, 30, "what the main process says of it")
+    [received] = [x for x in lines(site, "worker") if "received" in x["message"]][:1]
+    assert lost
+    assert lost == received["request_id"]
+    assert "SIGKILL" in site.log("worker")
+
+
+@on_postgresql
+def test_a_worker_s_table_that_is_locked_keeps_it_from_nothing(
+    site: Project, ultravox: Ultravox
+) -> None:
+    add_agency(site)
+    with contextlib.closing(site.database.connect()) as connection:
+        connection.autocommit = False
+        connection.execute("LOCK TABLE voice_sync_workers IN ACCESS EXCLUSIVE MODE")
+        site.start(*CELERY, "worker", "--concurrency=1", log="worker")
+        wait_for(lambda: "This worker cannot show that it lives" in site.log("worker"), 30)
+        site.send_sync()
+        wait_for(lambda: "outcome=succeeded" in site.log("worker"), 30, "the sync")
 
 
 @pytest.mark.parametrize("module", ["gunicorn", "celery"])

@@ -18,7 +18,7 @@ EXAMPLE = re.findall(r"^# ([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(),
 
 
 def test_readme_lists_the_variables_that_settings_read_in_their_order() -> None:
-    read = re.findall(r'(?:env\.\w+[(,]|strings\(|url\()\s*"([A-Z_]+)"', SETTINGS)
+    read = re.findall(r'(?:env\.\w+[(,]|strings\(|addresses\(|url\()\s*"([A-Z_]+)"', SETTINGS)
     listed = re.findall(r"^\| `([A-Z_]+)` \|", README, re.M)
     assert listed == list(dict.fromkeys(read))
     assert set(listed) == set(ENVIRONMENT) - {"DJANGO_SETTINGS_MODULE"}

@@ -50,7 +50,12 @@ MAY_IMPORT = {
         "voices.store",
         "voices.ultravox",
     },
-    "voices.watchdog": {"voiceproject.database_errors", "voices.models", "voices.runs"},
+    "voices.watchdog": {
+        "voiceproject.database_errors",
+        "voices.models",
+        "voices.runs",
+        "voices.store",
+    },
     "voices.masking": set(),
     "voices.folding": set(),
     "voices.words": set(),

@@ -1,8 +1,10 @@
 from typing import Any
 
+import django.db
 from django.core.management.base import BaseCommand, CommandError
 
 from operations import doctor
+from voiceproject.database_errors import advice, describe
 
 
 class Command(BaseCommand):
@@ -10,6 +12,14 @@ class Command(BaseCommand):
     requires_system_checks = ()  # they are among what it looks at
 
     def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            self._tell()
+        except django.db.Error as error:
+            raise CommandError(
+                advice(error) or f"The database failed: {describe(error)}"
+            ) from error
+
+    def _tell(self) -> None:
         faults = 0
         for finding in doctor.examine():
             faults += bool(finding.remedy)
