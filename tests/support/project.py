@@ -175,6 +175,8 @@ class Database:
 class Project:
     """The project on a database, with variables of its own."""
 
+    root = ROOT  # where its code is
+
     def __init__(self, database: Database, folder: Path, **environment: str) -> None:
         self.database = database
         self.folder = folder
@@ -190,7 +192,7 @@ class Project:
         with (self.folder / f"{log}.log").open("a") as file:
             process = subprocess.Popen(
                 [sys.executable, *command],
-                cwd=ROOT,
+                cwd=self.root,
                 env=self.environment | environment,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
@@ -211,7 +213,7 @@ class Project:
         """Run `manage.py` to its end, and return what it printed; its failure is the caller's."""
         return subprocess.run(
             [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
+            cwd=self.root,
             env=self.environment | environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
