@@ -1,7 +1,7 @@
 """Look at everything that a sync needs, and say what to do about what is at fault."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from django.conf import settings
@@ -39,7 +39,7 @@ class Finding(NamedTuple):
 
 def examine() -> Iterator[Finding]:
     """Yield what is found, as it is. Writes nothing; asks Ultravox for a voice with each agency's key."""
-    yield from _settings()
+    yield from _told("settings", checks.run_checks(include_deployment_checks=not settings.DEBUG))
     _, words = health.readiness(PATIENCE)
     for subject, word in words.items():
         remedy = OTHERS_FIRST if word == "unknown" else REMEDIES[subject]
@@ -47,6 +47,9 @@ def examine() -> Iterator[Finding]:
     if words["migrations"] != "ok":
         yield Finding("encryption keys", "unknown", OTHERS_FIRST)
         return
+    yield from _told(
+        "tables", checks.run_checks(tags=[checks.Tags.database], databases=["default"])
+    )
     agencies = [agency for agency in agencies_with_key() if has_key(agency)]
     if not agencies:
         yield Finding("agencies", "none has a key", NO_KEYS)
@@ -61,20 +64,19 @@ def examine() -> Iterator[Finding]:
             yield _key(agency)
 
 
-def _settings() -> Iterator[Finding]:
+def _told(subject: str, found: Sequence[checks.CheckMessage]) -> Iterator[Finding]:
     """Yield what Django's checks say; warnings are told, and are no faults."""
-    found = checks.run_checks(include_deployment_checks=not settings.DEBUG)
     told = [each for each in found if each.level >= checks.WARNING and not each.is_silenced()]
     for each in told:
         is_fault = each.level >= checks.ERROR
         hint = each.hint or ""
         yield Finding(
-            "settings",
+            subject,
             each.msg if is_fault else f"{each.msg} {hint}".strip(),
             (hint or "Correct it.") if is_fault else "",
         )
     if not told:
-        yield Finding("settings")
+        yield Finding(subject)
 
 
 def _is_readable(agency: Agency) -> bool:

@@ -23,6 +23,11 @@ def advice(error: django.db.Error) -> str | None:
     text, code = str(error), state(error)
     if code in ("42P01", "42703", "3F000") or re.match("no such (table|column)", text):
         return "The database is not migrated: run `manage.py migrate`."
+    if "unsupported startup parameter" in text:
+        return (
+            "The pooler takes no DATABASE_SCHEMA: leave it out, and let the role's search_path name the"
+            " schema (docs/adopting.md)."
+        )
     if re.search('database "[^"]*" does not exist', text):
         return "The database that DATABASE_URL names does not exist: create it."
     if re.search('authentication failed|no password supplied|role "[^"]*" does not exist', text):

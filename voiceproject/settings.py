@@ -16,6 +16,7 @@ from voiceproject.env import (
     HOURS,
     NOT_NEGATIVE,
     RATE,
+    SCHEMA,
     addresses,
     env,
     optional,
@@ -44,6 +45,7 @@ try:
     LOG_FORMAT = optional(env.str, "LOG_FORMAT", "text", validate=validate.OneOf([*FORMATTERS]))
     # The database and the cache
     DATABASES: dict[str, Any] = {"default": optional(env.dj_db_url, "DATABASE_URL", SQLITE)}
+    DATABASE_SCHEMA = optional(env.str, "DATABASE_SCHEMA", "", validate=SCHEMA)
     CACHES = {"default": optional(env.cache_url, "CACHE_URL", LOCMEM)}
     # Keys and tokens
     CREDENTIALS_KEYS = strings("CREDENTIALS_KEYS")
@@ -146,7 +148,10 @@ elif _database["ENGINE"] == "django.db.backends.postgresql":
         "connect_timeout": 5, "tcp_user_timeout": 15_000,  # seconds, milliseconds
         "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2,
     } | _database.get("OPTIONS", {})  # fmt: skip
+    if DATABASE_SCHEMA:
+        _database["OPTIONS"]["options"] = f"-c search_path={DATABASE_SCHEMA}"
     _database["CONN_HEALTH_CHECKS"] = True
+    _database["DISABLE_SERVER_SIDE_CURSORS"] = True  # a pooler in transaction mode has none
 _cache: dict[str, Any] = CACHES["default"]
 if _cache["BACKEND"] == "django.core.cache.backends.redis.RedisCache":
     _timeouts = {"socket_connect_timeout": 1, "socket_timeout": 1}  # seconds

@@ -23,7 +23,7 @@ from voices.sync import sync_voices
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SUBJECTS = [
-    "settings", "database", "migrations", "broker", "worker", "schedule", "voices", "encryption keys",
+    "settings", "database", "migrations", "broker", "worker", "schedule", "voices", "tables",
 ]  # fmt: skip
 
 

@@ -19,6 +19,7 @@ ENVIRONMENT = {
     "DJANGO_LOG_LEVEL": "INFO",
     "LOG_FORMAT": "text",
     "DATABASE_URL": os.environ.get("DATABASE_URL") or "sqlite:///db.sqlite3",
+    "DATABASE_SCHEMA": "",
     "CACHE_URL": "locmem://",
     "CREDENTIALS_KEYS": CREDENTIALS_KEY,
     "SERVICE_API_KEYS": f"{SERVICE_KEY} , {OTHER_SERVICE_KEY}",

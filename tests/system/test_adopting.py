@@ -1,0 +1,316 @@
+"""Taking over where Supabase was: docs/adopting.md, on a database that looks like a Supabase project's."""
+
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import jwt
+import psycopg
+import pytest
+import requests
+
+from tests.support.jwks import claims
+from tests.support.nginx import find
+from tests.support.project import ROOT, Database, Project, free_port, on_postgresql, wait_for
+from tests.ultravox import API_KEY, Ultravox
+
+pytestmark = on_postgresql
+
+ANNA, BEN = (f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2))
+FIRST = "10000000-0000-4000-8000-000000000001"
+SUPABASE_SQL = (ROOT / "tests/support/supabase/database.sql").read_text()
+GUIDE = (ROOT / "docs/adopting.md").read_text()
+SECRET = "the secret of Supabase's tokens, 0123456789"
+DENIED = psycopg.errors.InsufficientPrivilege
+
+
+class Supabase:
+    """A project's database: what its API lets in, and what there is."""
+
+    TABLES: ClassVar = (
+        "SELECT schemaname || '.' || tablename FROM pg_tables"
+        " WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1"
+    )
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        database.script(SUPABASE_SQL)
+        database.rows(
+            "INSERT INTO vault.secrets VALUES ('first', %s), ('second', 'key-two')", API_KEY
+        )
+
+    @property
+    def tables(self) -> list[str]:
+        return [name for (name,) in self.database.rows(self.TABLES)]
+
+    def ask(self, query: str, role: str = "anon") -> list[tuple[Any, ...]]:
+        """Run a query as whoever has the public key, by PostgREST."""
+        with psycopg.connect(self.database.url) as connection:
+            connection.execute(f"SET ROLE {role}")
+            cursor = connection.execute(query)
+            return cursor.fetchall() if cursor.description else []
+
+
+@pytest.fixture
+def supabase(tmp_path: Path) -> Supabase:
+    return Supabase(Database.create(tmp_path))
+
+
+@pytest.fixture
+def make(
+    supabase: Supabase, tmp_path: Path, ultravox: Ultravox
+) -> Iterator[Callable[..., Project]]:
+    """Make projects on that database; arguments are environment variables."""
+    made: list[Project] = []
+
+    def make(**environment: str) -> Project:
+        own = {"ULTRAVOX_API_URL": ultravox.url, "SUPABASE_JWT_SECRET": SECRET}
+        made.append(Project(supabase.database, tmp_path, **own | environment))
+        return made[-1]
+
+    yield make
+    for project in made:
+        project.stop()
+
+
+@pytest.fixture
+def site(make: Callable[..., Project]) -> Project:
+    site = make(DATABASE_SCHEMA="voices")
+    done = site.manage("migrate", "-v", "0")
+    assert done.returncode == 0, done.stderr
+    return site
+
+
+def adopt(site: Project, *options: str) -> str:
+    """Run the guide's command, with more options, and return what it says."""
+    [command] = re.findall(
+        r"^    python manage\.py adopt_supabase \\\n((?:      .*\n)+)", GUIDE, re.M
+    )
+    words = [re.sub(r"^\s+|\s*\\$", "", line) for line in command.splitlines()]
+    given = [
+        part.strip("'").strip('"')
+        for word in words
+        for part in re.findall(r"'[^']*'|\"[^\"]*\"|\S+", word)
+    ]
+    done = site.manage("adopt_supabase", *given, *options)
+    assert done.returncode == 0, done.stderr
+    for secret in (
+        API_KEY,
+        "key-two",
+        "secret-hash",
+        "example.com",
+        "agency's",
+        "First",
+        "secret-url",
+    ):
+        assert secret not in done.stdout + done.stderr
+    return done.stdout
+
+
+# Beside what is there
+
+
+def test_migrate_beside_tables_of_others_changes_nothing(
+    supabase: Supabase, make: Callable[..., Project]
+) -> None:
+    before = supabase.tables
+    for command in (
+        ("migrate",),
+        ("migrate", "--fake-initial"),
+        ("check", "--database", "default"),
+    ):
+        done = make().manage(*command)
+        assert done.returncode == 1
+        assert "agencies, ultravox_voices" in done.stderr
+        assert "DATABASE_SCHEMA" in done.stderr
+    assert supabase.tables == before
+
+
+def test_migrate_does_not_open_tables_to_the_public_key(
+    supabase: Supabase, make: Callable[..., Project]
+) -> None:
+    supabase.database.rows("DROP TABLE public.agencies, public.ultravox_voices CASCADE")
+    before = supabase.tables
+    done = make().manage("migrate")
+    assert done.returncode == 1
+    assert "Default privileges open each new table" in done.stderr
+    assert supabase.tables == before
+
+
+def test_a_schema_of_its_own_is_out_of_reach(supabase: Supabase, site: Project) -> None:
+    assert {"voices.users", "voices.agencies", "voices.django_migrations"} <= set(supabase.tables)
+    assert not [name for name in supabase.tables if name == "public.users"]
+    for role in ("anon", "authenticated"):
+        with pytest.raises(DENIED):
+            supabase.ask("SELECT * FROM voices.users", role)
+    assert site.manage("check", "--database", "default").returncode == 0
+
+
+def test_what_was_opened_is_told_and_closed(supabase: Supabase, site: Project) -> None:
+    supabase.database.script(
+        "GRANT USAGE ON SCHEMA voices TO anon; GRANT SELECT (password) ON voices.users TO anon;"
+        "GRANT UPDATE ON voices.agencies TO authenticated; GRANT USAGE ON SCHEMA voices TO authenticated"
+    )
+    for command in (("check", "--database", "default"), ("migrate",), ("doctor",)):
+        done = site.manage(*command)
+        assert done.returncode == 1
+        said = done.stdout + done.stderr
+        assert "agencies, users" in said
+        [revoke] = set(re.findall(r"REVOKE .*;", said))
+    supabase.database.script(f"SET search_path = voices; {revoke}")
+    assert site.manage("check", "--database", "default").returncode == 0
+
+
+# Taking over
+
+
+def test_the_guide_takes_over_what_there_is(
+    supabase: Supabase, site: Project, ultravox: Ultravox
+) -> None:
+    told = adopt(site)
+    assert "Would add 3 agencies; 0 are here already" in told
+    assert "Would add 2 users; 0 are here already" in told
+    assert "Would add 2 voices; 0 are here already" in told
+    assert "Note: 1 agencies come without a key" in told
+    assert "Note: 1 users have no e-mail address" in told
+    assert "Note: 1 users have the e-mail address of another user" in told
+    assert "Note: 1 users belong to no agency that is known here" in told
+    assert "Nothing was changed" in told
+    count = "SELECT (SELECT count(*) FROM voices.agencies), (SELECT count(*) FROM voices.users)"
+    assert supabase.database.rows(count) == [(0, 0)]
+    assert "Added 3 agencies; 0 are here already" in adopt(site, "--apply")
+    stored = supabase.database.rows("SELECT ultravox_api_key FROM voices.agencies")
+    assert API_KEY not in str(stored)
+    # Their Supabase tokens work, and their agency's key
+    url = site.serve()
+    token = jwt.encode(claims(ANNA), SECRET, "HS256")
+    bearer = {"Authorization": f"Bearer {token}"}
+    answer = requests.post(f"{url}/functions/v1/voices-sync", headers=bearer, timeout=30)
+    assert answer.json()["stats"] == {"synced": 300}
+    found = requests.get(f"{url}/api/voices/?search=open", headers=bearer, timeout=30).json()
+    assert [voice["id"] for voice in found["results"]] == ["open"]
+    # Again, and after a change, nothing is overwritten
+    code = f"""
+agency = Agency.objects.get(pk="{FIRST}"); agency.ultravox_api_key = "changed"; agency.save()
+User.objects.filter(pk="{ANNA}").update(is_active=False, agency=None)
+"""
+    assert site.manage("shell", "-c", code).returncode == 0
+    everything = "SELECT a.*, u.* FROM voices.agencies a, voices.users u ORDER BY a.id, u.id"
+    before = supabase.database.rows(everything)
+    assert "Added 0 agencies; 3 are here already" in adopt(site, "--apply")
+    assert supabase.database.rows(everything) == before
+
+
+def test_a_view_serves_clients_that_still_read_the_table(supabase: Supabase, site: Project) -> None:
+    adopt(site, "--apply", "--view")
+    adopt(site, "--apply", "--view")  # again
+    assert supabase.ask("SELECT id, name FROM public.ultravox_voices") == [("open", "Open")]
+    assert supabase.database.value("SELECT count(*) FROM public.ultravox_voices_before") == 2
+    for query in (
+        "SELECT definition FROM public.ultravox_voices",
+        "INSERT INTO public.ultravox_voices (id, name, last_synced_at) VALUES ('x', 'x', now())",
+        "UPDATE public.ultravox_voices SET name = 'x'",
+        "DELETE FROM public.ultravox_voices",
+    ):
+        with pytest.raises((DENIED, psycopg.errors.UndefinedColumn)):
+            supabase.ask(query, "authenticated")
+    assert site.manage("check", "--database", "default").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("nextval('public.counter')::text", "25006"),
+        ("(DELETE FROM agencies RETURNING name)", "syntax error"),
+        (
+            "name FROM agencies; DROP TABLE public.profiles CASCADE; SELECT id, name",
+            "multiple commands",
+        ),
+        ("no_such_column", 'column "no_such_column" does not exist'),
+        ("(name || '-a-secret')::int::text", "DataError"),
+    ],
+)
+def test_an_expression_reads_and_no_more(
+    supabase: Supabase, site: Project, expression: str, said: str
+) -> None:
+    supabase.database.rows("CREATE SEQUENCE public.counter")
+    before = supabase.tables
+    command = (
+        "adopt_supabase",
+        "--agencies=public.agencies",
+        f"--agency-key={expression}",
+        "--apply",
+    )
+    done = site.manage(*command)
+    assert done.returncode == 1
+    assert re.search(said, done.stderr), done.stderr
+    assert "a-secret" not in done.stderr
+    assert supabase.tables == before
+    assert supabase.database.value("SELECT count(*) FROM voices.agencies") == 0
+
+
+def test_ids_that_are_no_uuids_are_told(supabase: Supabase, site: Project) -> None:
+    done = site.manage("adopt_supabase", "--agencies=public.agencies", "--agency-id=name")
+    assert (done.returncode, "no UUIDs" in done.stderr) == (1, True)
+    assert "First" not in done.stderr
+
+
+# Through a pooler
+
+
+@pytest.fixture
+def pooler(supabase: Supabase, tmp_path: Path) -> Iterator[int]:
+    """PgBouncer in transaction mode, before that database; yields its port."""
+    program = find("pgbouncer", "apt-get install --no-install-recommends pgbouncer")
+    port = free_port()
+    server = psycopg.conninfo.conninfo_to_dict(supabase.database.url)
+    host = f"host={server['host']} port={server.get('port', 5432)}"
+    (tmp_path / "users").write_text('"voices_service" "pooled"\n"postgres" ""\n')
+    (tmp_path / "pgbouncer.ini").write_text(
+        f"[databases]\n* = {host}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
+        f"unix_socket_dir =\npool_mode = transaction\ndefault_pool_size = 2\nauth_type = trust\n"
+        f"auth_file = {tmp_path}/users\n"
+    )
+    with (tmp_path / "pgbouncer.log").open("w") as log:
+        command = [program, "-u", "postgres", str(tmp_path / "pgbouncer.ini")]
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        wait_for(lambda: "process up" in (tmp_path / "pgbouncer.log").read_text())
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def test_the_service_runs_through_a_pooler_by_a_role_of_its_own(
+    supabase: Supabase, site: Project, make: Callable[..., Project], pooler: int
+) -> None:
+    told = adopt(site, "--apply")
+    sql = told.partition("through a pooler, too:\n")[2].replace("'...'", "'pooled'")
+    assert "CREATE ROLE voices_service" in sql
+    try:
+        supabase.database.script(sql)
+        name = supabase.database.url.rpartition("/")[2]
+        url = f"postgres://voices_service:pooled@127.0.0.1:{pooler}/{name}"
+        # It takes no options, and says what to do.
+        done = make(DATABASE_URL=url, DATABASE_SCHEMA="voices").manage(
+            "check", "--database", "default"
+        )
+        assert "leave it out, and let the role's search_path" in done.stderr
+        pooled = make(DATABASE_URL=url)
+        assert pooled.manage("check", "--database", "default").returncode == 0
+        web = pooled.serve()
+        bearer = {"Authorization": f"Bearer {jwt.encode(claims(ANNA), SECRET, 'HS256')}"}
+        for _ in range(5):
+            answer = requests.post(f"{web}/api/voices/sync/", headers=bearer, timeout=30)
+            assert answer.json()["stats"] == {"synced": 300}
+            found = requests.get(f"{web}/api/voices/", headers=bearer, timeout=30)
+            assert found.json()["count"] == 301
+        for command in ("prune", "sync_voices"):
+            assert pooled.manage(command).returncode == 0
+    finally:
+        for project in (site, pooled):
+            project.stop()
+        supabase.database.script("DROP OWNED BY voices_service CASCADE; DROP ROLE voices_service;")
