@@ -6,6 +6,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.forms import AdminUserCreationForm
 from django.contrib.auth.models import Group
 from django.http import HttpRequest
 
@@ -53,6 +54,20 @@ class AgencyAdmin(admin.ModelAdmin):
         super().save_model(request, obj, form, change)
 
 
+class NewUserForm(AdminUserCreationForm):
+    supabase_id = forms.UUIDField(
+        label="Supabase id",
+        required=False,
+        help_text="The user's id at Supabase, if Supabase's tokens are to work.",
+    )
+
+    def clean_supabase_id(self) -> Any:
+        given = self.cleaned_data["supabase_id"]
+        if given and User.objects.filter(pk=given).exists():
+            raise forms.ValidationError("There is a user with this id.")
+        return given
+
+
 RIGHTS = ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")
 
 
@@ -72,12 +87,19 @@ class UserAdmin(DjangoUserAdmin):
         ("Permissions", {"fields": RIGHTS}),
         ("Dates", {"fields": ("last_login", "date_joined")}),
     )  # fmt: skip
+    add_form = NewUserForm
     add_fieldsets = (
-        (None, {"fields": ("email", "agency", "usable_password", "password1", "password2")}),
-    )
+        (None, {
+            "fields": ("email", "agency", "supabase_id", "usable_password", "password1", "password2"),
+        }),
+    )  # fmt: skip
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return self.readonly_fields + (() if request.user.is_superuser else RIGHTS)
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        obj.pk = form.cleaned_data.get("supabase_id") or obj.pk
+        super().save_model(request, obj, form, change)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self._may_touch(request, obj) and super().has_change_permission(request, obj)

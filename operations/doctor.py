@@ -2,17 +2,26 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
+import django.db
 from django.conf import settings
 from django.core import checks
+from django.core.cache import cache
+from django.db import connection
+from django_celery_beat.models import PeriodicTask
+from redis.exceptions import RedisError
 
 from agencies.credentials import agencies_with_key, get_agency_credentials, has_key
 from agencies.fields import CredentialsUnavailable
 from agencies.models import Agency
 from operations import health
+from voiceproject.database_errors import advice
 from voiceproject.errors import ServiceError
 from voices import keys
+from voices.ultravox import KeyRejected
 
 PATIENCE = 15.0  # seconds for database and broker
 REMEDIES = {
@@ -26,7 +35,8 @@ REMEDIES = {
 OTHERS_FIRST = "Mend what is at fault above first."
 NO_KEYS = "Add an agency with its Ultravox API key in the admin."
 UNREADABLE = "Put the key that encrypted it into CREDENTIALS_KEYS, or enter the Ultravox key again."
-NEW_KEY = "Enter a key that works in the admin, if it is the key's fault."
+NEW_KEY = "Enter one that works in the admin."
+OVERDUE = timedelta(minutes=10)
 
 
 class Finding(NamedTuple):
@@ -43,10 +53,14 @@ def examine() -> Iterator[Finding]:
     _, words = health.readiness(PATIENCE)
     for subject, word in words.items():
         remedy = OTHERS_FIRST if word == "unknown" else REMEDIES[subject]
+        if subject == "database" and word != "ok":
+            remedy = _what_fails() or remedy
         yield Finding(subject, word, "" if word == "ok" else remedy)
     if words["migrations"] != "ok":
         yield Finding("encryption keys", "unknown", OTHERS_FIRST)
         return
+    yield _beat()
+    yield _cache()
     yield from _told(
         "tables", checks.run_checks(tags=[checks.Tags.database], databases=["default"])
     )
@@ -64,17 +78,44 @@ def examine() -> Iterator[Finding]:
             yield _key(agency)
 
 
+def _what_fails() -> str | None:
+    try:
+        connection.ensure_connection()
+    except django.db.Error as error:
+        return advice(error)
+    return None
+
+
+def _beat() -> Finding:
+    """Look for syncs that are due, and that nobody sends: beat shows itself nowhere else."""
+    for task in PeriodicTask.objects.filter(task=health.SYNC, enabled=True):
+        remaining = task.schedule.remaining_estimate(task.last_run_at or task.date_changed)
+        if remaining < -OVERDUE:
+            words = f"a sync has been due for {-remaining // timedelta(minutes=1)} minutes"
+            return Finding(
+                "beat", words, "Start `celery -A voiceproject beat`, and look at its log."
+            )
+    return Finding("beat")
+
+
+def _cache() -> Finding:
+    try:
+        cache.get("doctor")
+    except RedisError:
+        return Finding(
+            "cache", "unavailable", "Check CACHE_URL: without it, no request is limited."
+        )
+    return Finding("cache")
+
+
 def _told(subject: str, found: Sequence[checks.CheckMessage]) -> Iterator[Finding]:
     """Yield what Django's checks say; warnings are told, and are no faults."""
     told = [each for each in found if each.level >= checks.WARNING and not each.is_silenced()]
     for each in told:
-        is_fault = each.level >= checks.ERROR
-        hint = each.hint or ""
-        yield Finding(
-            subject,
-            each.msg if is_fault else f"{each.msg} {hint}".strip(),
-            (hint or "Correct it.") if is_fault else "",
-        )
+        if each.level >= checks.ERROR:
+            yield Finding(subject, each.msg, each.hint or "Correct it.")
+        else:
+            yield Finding(subject, f"{each.msg} {each.hint or ''}".strip())
     if not told:
         yield Finding(subject)
 
@@ -91,6 +132,9 @@ def _key(agency: Agency) -> Finding:
     subject = f"key of {agency} ({agency.pk})"
     try:
         keys.try_key(agency, deadline=time.monotonic() + settings.ULTRAVOX_TIMEOUT)
-    except ServiceError as error:
+    except KeyRejected as error:
         return Finding(subject, error.message, NEW_KEY)
+    except ServiceError as error:
+        where = urlsplit(settings.ULTRAVOX_API_URL).hostname
+        return Finding(subject, error.message, f"Look at the network, and whether {where} works.")
     return Finding(subject)

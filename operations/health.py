@@ -14,12 +14,11 @@ import django.db
 from django.conf import settings
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
-from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 from django_celery_beat.models import PeriodicTask
 
-from operations.hurry import hurried
 from operations.models import Worker
+from operations.timeouts import statement_timeout
 from voiceproject.celery import app
 from voiceproject.database_errors import describe
 from voices.models import SyncRun
@@ -28,7 +27,6 @@ logger = logging.getLogger(__name__)
 
 PATIENCE = 1.5  # seconds that a probe waits, for all checks together
 SYNC = "voices.sync_voices"  # the task of voices/tasks.py
-LOST = 20.0  # seconds after which a worker that does not show itself is gone
 CONNECT = 1.0  # seconds to reach the broker
 
 Words = dict[str, str]
@@ -38,7 +36,7 @@ def check_database(words: Words) -> None:
     """Tell how the database is, and what it says of the rest. Raises django.db.Error."""
     connection.ensure_connection()
     words["database"] = "ok"
-    with hurried(1):  # a migration holds locks
+    with statement_timeout(1):  # a migration holds locks
         _look_into(words)
 
 
@@ -48,11 +46,10 @@ def _look_into(words: Words) -> None:
         words["migrations"] = "unapplied"
         return
     words["migrations"] = "ok"
-    workers = Worker.objects.filter(seen_at__gt=ago(LOST))
-    words["worker"] = "ok" if workers.exists() else "none"
+    words["worker"] = "ok" if Worker.alive().exists() else "none"
     tasks = set(PeriodicTask.objects.filter(task=SYNC).values_list("enabled", flat=True))
     words["schedule"] = "ok" if True in tasks else "disabled" if tasks else "none"
-    since = ago(settings.STALE_HOURS * 3600)
+    since = Now() - timedelta(hours=settings.STALE_HOURS)
     successes = SyncRun.objects.filter(status=SyncRun.Status.SUCCEEDED, finished_at__gt=since)
     words["voices"] = "ok" if successes.exists() else "stale"
 
@@ -65,37 +62,22 @@ def check_broker(words: Words) -> None:
     words["broker"] = "ok"
 
 
-def ago(seconds: float) -> CombinedExpression:
-    """Return a moment, by the database's clock."""
-    return Now() - timedelta(seconds=seconds)
-
-
 class Check:
     """A check that may hang, and what is said of its subjects until it says more."""
 
     def __init__(self, check: Callable[[Words], None], unknown: Words) -> None:
         self._check, self._unknown = check, unknown
-        self._under_way: tuple[Thread, Words] = (Thread(), {})
+        self._thread, self._words = Thread(), unknown
         self._lock = Lock()
 
-    def start(self) -> Callable[[float], Words]:
-        """Start it, or join the one under way.
-
-        Returns a function that waits until a moment, on the monotonic clock, and returns what was found.
-        """
+    def start(self) -> tuple[Thread, Words]:
+        """Start it, or join the one under way; return its thread, and the words that it corrects."""
         with self._lock:
-            thread, words = self._under_way
-            if not thread.is_alive():
-                words = dict(self._unknown)
-                thread = Thread(target=self._run, args=[words], daemon=True)
-                self._under_way = thread, words
-                thread.start()
-
-        def found(deadline: float) -> Words:
-            thread.join(max(0, deadline - time.monotonic()))
-            return dict(words)
-
-        return found
+            if not self._thread.is_alive():
+                self._words = dict(self._unknown)
+                self._thread = Thread(target=self._run, args=[self._words], daemon=True)
+                self._thread.start()
+            return self._thread, self._words
 
     def _run(self, words: Words) -> None:
         try:
@@ -122,8 +104,10 @@ def readiness(patience: float = PATIENCE) -> tuple[str, Words]:
     Whatever serves syncs over HTTP is not unavailable: they need neither broker nor worker.
     """
     deadline = time.monotonic() + patience
-    started = [check.start() for check in CHECKS]
-    found = {name: word for words in started for name, word in words(deadline).items()}
+    found: Words = {}
+    for thread, words in [check.start() for check in CHECKS]:
+        thread.join(max(0, deadline - time.monotonic()))
+        found |= words
     words = {name: found[name] for name in ORDER}
     if words["database"] != "ok" or words["migrations"] == "unapplied":
         return "unavailable", words

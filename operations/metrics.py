@@ -11,7 +11,6 @@ from typing import Any
 from django.db.models import Count, DurationField, F, Max, QuerySet, Sum, Value
 from django.db.models.functions import Greatest
 from django.utils import timezone
-from prometheus_client import CONTENT_TYPE_LATEST as CONTENT_TYPE
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 
@@ -20,8 +19,6 @@ from operations.models import PrunedRuns
 from voices import keys
 from voices.models import ANSWERS, Alarm, SyncRun, Voice
 from voices.runs import OPEN_RUNS
-
-__all__ = ["CONTENT_TYPE", "COUNTED", "exposition", "summed"]
 
 ENDED = [status for status in SyncRun.Status if status != SyncRun.Status.RUNNING]
 SUCCEEDED = SyncRun.objects.filter(status=SyncRun.Status.SUCCEEDED)

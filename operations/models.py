@@ -4,8 +4,11 @@ from datetime import timedelta
 from typing import ClassVar
 
 from django.db import models
+from django.db.models.functions import Now
 
 from voices.models import SyncRun
+
+LOST = timedelta(seconds=20)  # after which a worker that does not show itself is gone
 
 
 class Worker(models.Model):
@@ -19,6 +22,11 @@ class Worker(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @classmethod
+    def alive(cls) -> models.QuerySet["Worker"]:
+        """Return those that have shown themselves lately, by the database's clock."""
+        return cls.objects.filter(seen_at__gt=Now() - LOST)
 
 
 class PrunedRuns(models.Model):

@@ -12,9 +12,10 @@ import django.db
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from operations import health, metrics
-from operations.hurry import hurried
+from operations.timeouts import statement_timeout
 from voiceproject.database_errors import describe
 from voiceproject.error_responses import error_response
 
@@ -65,8 +66,8 @@ def show_metrics(request: HttpRequest) -> HttpResponse:
     if refusal := _wrong_method(request):
         return refusal
     try:
-        with hurried(METRICS_SECONDS):
-            return HttpResponse(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
+        with statement_timeout(METRICS_SECONDS):
+            return HttpResponse(metrics.exposition(), content_type=CONTENT_TYPE_LATEST)
     except django.db.Error as error:
         logger.warning("No figures for Prometheus: %s", describe(error))
         return error_response(request, "database_unavailable")

@@ -11,7 +11,6 @@ from django.db.models import F, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
 from agencies.models import Agency
-from operations.health import LOST, ago
 from operations.metrics import COUNTED, ENDED, SUCCEEDED, summed
 from operations.models import PrunedRuns, Worker
 from voices import previews
@@ -33,7 +32,7 @@ def prune() -> dict[str, int]:
         for model in (AccessAttempt, AccessFailureLog):
             removed["failed logins"] += _remove(model.objects.filter(attempt_time__lt=since))
     removed["sessions"] = _remove(Session.objects.filter(expire_date__lt=timezone.now()))
-    removed["workers"] = _remove(Worker.objects.filter(seen_at__lt=ago(LOST)))
+    removed["workers"] = _remove(Worker.objects.exclude(pk__in=Worker.alive()))
     removed["previews"] = previews.remove_unused()
     return removed
 

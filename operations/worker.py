@@ -12,8 +12,8 @@ from celery import bootsteps
 from django.db import connection
 from django.db.models.functions import Now
 
-from operations.hurry import hurried
 from operations.models import Worker
+from operations.timeouts import statement_timeout
 from voiceproject.database_errors import describe
 
 logger = logging.getLogger(__name__)
@@ -22,15 +22,20 @@ EVERY = 5.0  # seconds
 
 
 class Pulse(bootsteps.StartStopStep):
-    requires = ("celery.worker.components:Timer",)
+    """A step of the consumer: it beats while that is connected to the broker, and else takes no task."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def start(self, parent: Any) -> None:
         self._beat(parent.hostname)
-        parent.timer.call_repeatedly(EVERY, self._beat, (parent.hostname,))
+        self._timer = parent.timer.call_repeatedly(EVERY, self._beat, (parent.hostname,))
+
+    def stop(self, parent: Any) -> None:
+        self._timer.cancel()
 
     def _beat(self, name: str) -> None:
         try:
-            with hurried(1):  # this process has messages to attend to
+            with statement_timeout(1):  # this process has messages to attend to
                 Worker.objects.update_or_create(name=name, defaults={"seen_at": Now()})
         except django.db.Error as error:
             logger.warning("This worker cannot show that it lives: %s", describe(error))

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connection
 
-from voiceproject.database_errors import advice, describe
+from voiceproject.database_errors import in_words
 
 FERNET = (
     "Make one with `python -c 'from cryptography.fernet import Fernet; "
@@ -57,6 +57,8 @@ def check_deployment(**_: Any) -> list[CheckMessage]:
          "DJANGO_ALLOWED_HOSTS lets in any name.", "Name those that this service is reached by."),
         (settings.ADMINS and settings.EMAIL_BACKEND.endswith("dummy.EmailBackend"), "voices.W004",
          "ADMINS get no e-mails, since EMAIL_URL is not set.", "Set it."),
+        (0 < len(settings.METRICS_TOKEN) < 20, "voices.W005",
+         "METRICS_TOKEN has fewer than 20 characters.", RANDOM),
         (settings.HTTPS and not settings.TRUSTED_PROXIES, "voices.W002",
          "Behind a proxy, pages would redirect to themselves for ever, since no proxy is trusted.",
          "Set DJANGO_TRUSTED_PROXIES to the number of proxies in front."),
@@ -74,7 +76,7 @@ def check_database(databases: Any = None, **_: Any) -> list[CheckMessage]:
             cursor.execute("SELECT has_database_privilege(current_database(), 'TEMP')")
             may_create = cursor.fetchone()[0]
     except django.db.Error as error:
-        return [Error(advice(error) or f"The database failed: {describe(error)}", id="voices.E003")]
+        return [Error(in_words(error), id="voices.E003")]
     words = (
         "The role of DATABASE_URL may not create temporary tables: listings of many voices fail."
     )

@@ -18,6 +18,11 @@ def describe(error: django.db.Error) -> str:
     return " ".join(filter(None, (type(error).__name__, state(error), advice(error))))
 
 
+def in_words(error: django.db.Error) -> str:
+    """Say what to do about it, or else what it is."""
+    return advice(error) or f"The database failed: {describe(error)}"
+
+
 def advice(error: django.db.Error) -> str | None:
     """Say what is wrong with the database itself, if that is the matter, without quoting it."""
     text, code = str(error), state(error)

@@ -32,7 +32,8 @@ def _email_url(value: str) -> dict[str, Any]:
     with contextlib.suppress(ValueError):  # which would quote a piece of the password
         parsed: dict[str, Any] = dj_email_url.parse(value)
         if "EMAIL_BACKEND" in parsed:
-            return parsed
+            path = {"EMAIL_FILE_PATH": urlsplit(value).path}  # dj_email_url takes its first slash
+            return parsed | path
     raise ValidationError("Is not like submission://user:password@host:587.")
 
 

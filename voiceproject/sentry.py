@@ -8,12 +8,10 @@ from typing import Any
 
 import sentry_sdk
 from django.core.exceptions import ImproperlyConfigured
-from sentry_sdk.integrations.argv import ArgvIntegration
 from sentry_sdk.integrations.atexit import AtexitIntegration
 from sentry_sdk.integrations.celery import CeleryIntegration
 from sentry_sdk.integrations.django import DjangoIntegration
 from sentry_sdk.integrations.logging import ignore_logger
-from sentry_sdk.integrations.modules import ModulesIntegration
 from sentry_sdk.integrations.stdlib import StdlibIntegration
 from sentry_sdk.scrubber import DEFAULT_DENYLIST, EventScrubber
 from sentry_sdk.types import Event
@@ -44,8 +42,7 @@ def start(dsn: str) -> None:
                 DjangoIntegration(), CeleryIntegration(),
                 AtexitIntegration(callback=lambda pending, timeout: None),  # prints nothing
             ],
-            # The second would add headers to requests to Ultravox.
-            disabled_integrations=[ArgvIntegration(), StdlibIntegration(), ModulesIntegration()],
+            disabled_integrations=[StdlibIntegration()],  # adds headers to requests to Ultravox
         )  # fmt: skip
     except BadDsn:
         raise ImproperlyConfigured("SENTRY_DSN is malformed: copy it from Sentry.") from None

@@ -306,7 +306,7 @@ LOGGING = {
 
 EMAIL_TIMEOUT = 10  # seconds
 globals().update({name: value for name, value in _email.items() if value is not None})
-EMAIL_SUBJECT_PREFIX = "[Voices sync] "
+EMAIL_SUBJECT_PREFIX = f"[Voices sync, {ALLOWED_HOSTS[0]}] "
 if ADMINS:
     SERVER_EMAIL = _email.get("SERVER_EMAIL") or ADMINS[0][1]
 if SENTRY_DSN:

@@ -142,12 +142,17 @@ def _fetch_and_store(run: SyncRun, agency: Agency, *, deadline: float, progress:
                 run.pages += 1
                 _take(page.records, run, rows)
                 run.voices, run.total = len(rows), page.total
+                _count_requests(client, run)
                 progress(run)
     finally:
-        run.retries = client.retries
-        for kind, column in ANSWERS.items():
-            setattr(run, column, client.answers[kind])
+        _count_requests(client, run)
     store.save(run, sorted(rows.values(), key=itemgetter(0)), deadline=deadline)
+
+
+def _count_requests(client: UltravoxClient, run: SyncRun) -> None:
+    run.retries = client.retries
+    for kind, column in ANSWERS.items():
+        setattr(run, column, client.answers[kind])
 
 
 def _take(records: list[Any], run: SyncRun, rows: dict[str | None, Row]) -> None:

@@ -109,4 +109,5 @@ def _mail(subject: str, words: str) -> bool:
     except Exception as error:  # a backend has any
         logger.warning("ADMINS could not be told by e-mail: %s", type(error).__name__)
         return False
+    logger.info("ADMINS were told by e-mail: %s", subject)
     return True

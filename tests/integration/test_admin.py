@@ -381,6 +381,17 @@ def test_a_user_is_added_with_email_and_agency(browser: Client, agency: Agency) 
     assert User.objects.filter(email__iexact="new@example.com").count() == 1
 
 
+def test_a_user_is_added_with_the_id_of_supabase(browser: Client, agency: Agency) -> None:
+    given = "5b1e6a4e-3a58-4f0b-9d53-6a1c1f4f6a52"
+    new = {"email": "new@example.com", "agency": str(agency.pk), "supabase_id": given}
+    new |= {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD, "usable_password": "true"}
+    assert browser.post(f"{USERS}add/", new).status_code == 302
+    assert str(User.objects.get(email="new@example.com").pk) == given
+    response = browser.post(f"{USERS}add/", new | {"email": "other@example.com"})
+    assert "There is a user with this id." in response.content.decode()
+    assert User.objects.get(pk=given).email == "new@example.com"
+
+
 def test_a_user_is_moved(browser: Client, user: User) -> None:
     other = Agency.objects.create(name="Other")
     form = {"email": user.email, "agency": str(other.pk), "is_active": "on"}

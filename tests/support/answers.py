@@ -1,6 +1,8 @@
 """What callers of the API get, checked in the same way everywhere."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import connection
@@ -82,3 +84,16 @@ def store_raw_key(agency: Agency, value: str | None) -> None:
     with connection.cursor() as cursor:
         cursor.execute("UPDATE agencies SET ultravox_api_key = %s WHERE id = %s", [value, pk])
     agency.refresh_from_db()
+
+
+@contextmanager
+def without(*tables: str) -> Iterator[None]:
+    """Let these tables be gone meanwhile."""
+    with connection.cursor() as cursor:
+        for table in tables:
+            cursor.execute(f"ALTER TABLE {table} RENAME TO {table}_away")
+        try:
+            yield
+        finally:
+            for table in tables:
+                cursor.execute(f"ALTER TABLE {table}_away RENAME TO {table}")

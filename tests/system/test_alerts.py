@@ -1,9 +1,7 @@
 """The alert rules, as Prometheus itself reads them and plays them through."""
 
 import re
-import shutil
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,17 +13,11 @@ from tests.support.project import ROOT
 ALERTS = ROOT / "deploy/alerts.yml"
 
 
-def test_each_alert_rings_when_it_should_and_only_then(tmp_path: Path) -> None:
+def test_each_alert_rings_when_it_should_and_only_then() -> None:
     promtool = find("promtool", "apt-get install --no-install-recommends prometheus")
-    for file in (ALERTS, ROOT / "tests/support/alerts.yml"):
-        shutil.copy(file, tmp_path / f"{file.parent.name}-{file.name}")
-    played = tmp_path / "support-alerts.yml"
-    played.write_text(played.read_text().replace("[alerts.yml]", "[deploy-alerts.yml]"))
-    for command in (("check", "rules", "deploy-alerts.yml"), ("test", "rules", played.name)):
-        done = subprocess.run(
-            [promtool, *command], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    command = (promtool, "test", "rules", "tests/support/alerts.yml")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.django_db

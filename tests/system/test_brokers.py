@@ -78,9 +78,7 @@ DONE = ("schedule", "succeeded", 300, "")
 
 
 def test_syncs_on_schedule(site: Project, broker: str) -> None:
-    site.database.rows(
-        "UPDATE django_celery_beat_intervalschedule SET every = 1, period = 'seconds' WHERE period = 'hours'"
-    )
+    site.sync_every(1)
     worker = site.start(*WORKER, log="worker")
     beat = site.start(*CELERY, "beat", log="beat")
     wait_for(lambda: runs(site).count(DONE) >= 2, 40, "two syncs")
@@ -96,9 +94,7 @@ def test_a_sync_that_falls_due_while_the_broker_is_away_is_sent_after(
     parts = urlsplit(broker)
     relay = Relay((parts.hostname or "", parts.port or 5672))
     netloc = f"{parts.netloc.rpartition('@')[0]}@127.0.0.1:{relay.port}".removeprefix("@")
-    site.database.rows(
-        "UPDATE django_celery_beat_intervalschedule SET every = 5, period = 'seconds' WHERE period = 'hours'"
-    )
+    site.sync_every(5)
     url = parts._replace(netloc=netloc).geturl()
     beat = site.start(*CELERY, "beat", log="beat", CELERY_BROKER_URL=url)
     wait_for(lambda: messages(broker) == 1, 30, "the first sync")

@@ -1,45 +1,15 @@
 """What deploy/ holds, as the tools that will read it see it; tests/nightly builds the image and runs it."""
 
-import json
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.nginx import find
-from tests.support.project import ROOT, on_postgresql
-
-DEPLOY = ROOT / "deploy"
-VARIABLES = {
-    "POSTGRES_PASSWORD": "letters", "RABBITMQ_PASSWORD": "digits", "DJANGO_SECRET_KEY": "x",
-    "CREDENTIALS_KEYS": "y", "DJANGO_ALLOWED_HOSTS": "voices.example.com",
-}  # fmt: skip
-
-
-def run(*command: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-
-
-def of_venv(program: str) -> str:
-    """Return the path of a program that requirements-dev.txt installs."""
-    return str(Path(sys.executable).parent / program)
-
-
-def compose(folder: Path, *files: str, **changes: str) -> Any:
-    """Return what docker makes of the files, or what it says of them."""
-    shutil.copytree(DEPLOY, folder / "deploy", dirs_exist_ok=True)
-    variables = {name: value for name, value in (VARIABLES | changes).items() if value}
-    lines = [f"{name}={value}" for name, value in variables.items()]
-    (folder / "deploy/.env").write_text("\n".join(lines))
-    options = [option for file in files for option in ("--file", file)]
-    done = run(
-        of_venv("docker-compose"), *options, "config", "--format", "json", folder=folder / "deploy"
-    )
-    return json.loads(done.stdout)["services"] if done.returncode == 0 else done.stderr
+from tests.support.project import on_postgresql
+from tests.support.tools import DEPLOY, compose, of_venv, run
 
 
 def test_compose_runs_all_that_there_is(tmp_path: Path) -> None:
@@ -68,7 +38,7 @@ def test_compose_runs_all_that_there_is(tmp_path: Path) -> None:
 def test_rabbitmq_comes_by_one_more_file(tmp_path: Path) -> None:
     services = compose(tmp_path, "compose.yaml", "compose.rabbitmq.yaml")
     assert "rabbitmq" in services
-    for name in ("migrate", "web", "worker", "beat"):
+    for name in ("web", "worker", "beat"):
         url = "amqp://voices:digits@rabbitmq:5672//"
         assert services[name]["environment"]["CELERY_BROKER_URL"] == url
     for name in ("web", "worker", "beat"):
@@ -96,13 +66,17 @@ def test_the_dockerfile_has_no_faults() -> None:
 @pytest.mark.parametrize("kind", ["web", "worker", "beat"])
 def test_systemd_takes_the_units(tmp_path: Path, kind: str) -> None:
     analyze = find("systemd-analyze", "apt-get install systemd")
+    shutil.copytree(DEPLOY / "systemd", tmp_path, dirs_exist_ok=True)
     unit = tmp_path / f"voices-{kind}.service"
-    text = (DEPLOY / "systemd" / unit.name).read_text()
+    text = unit.read_text()
     [program] = re.findall(r"^ExecStart=/opt/voices-sync/.venv/bin/(\S+)", text, re.MULTILINE)
     unit.write_text(text.replace("/opt/voices-sync/.venv/bin/", f"{of_venv('')}/"))
     assert Path(of_venv(program)).exists()
-    done = run(analyze, "verify", str(unit))
-    assert (done.returncode, done.stderr) == (0, "")
+    common = tmp_path / "voices-.service.d/common.conf"
+    for odd in ("", "Restart=perhaps\n"):  # it is read, too
+        common.write_text(common.read_text() + odd)
+        done = run(analyze, "verify", str(unit))
+        assert bool(done.stderr) == bool(odd), done.stderr
 
 
 @on_postgresql

@@ -134,9 +134,7 @@ def test_a_sync_that_fell_due_while_nothing_ran_is_done_at_the_start(scheduled: 
 
 def test_syncs_on_schedule_without_any_server(scheduled: Project) -> None:
     add_agency(scheduled)
-    scheduled.database.rows(
-        f"UPDATE {INTERVAL} SET every = 1, period = 'seconds' WHERE period = 'hours'"
-    )
+    scheduled.sync_every(1)
     worker = scheduled.start(*WORKER, "-B", log="worker")
     wait_for_syncs(scheduled, 2)
     assert scheduled.database.value("SELECT count(*) FROM ultravox_voices") == 300
@@ -152,9 +150,7 @@ def test_syncs_on_schedule_without_any_server(scheduled: Project) -> None:
 def test_two_beats_do_no_harm(scheduled: Project, ultravox: Ultravox) -> None:
     ultravox.latency = 0.1
     add_agency(scheduled)
-    scheduled.database.rows(
-        f"UPDATE {INTERVAL} SET every = 1, period = 'seconds' WHERE period = 'hours'"
-    )
+    scheduled.sync_every(1)
     for log in ("one", "two"):
         start_beat(scheduled, log)
     scheduled.start(*WORKER, log="worker")
@@ -188,9 +184,7 @@ def test_beat_waits_for_a_database_that_is_not_there_yet(
         wait_for(lambda: "Beat cannot read its schedule" in site.log("worker"), 40, "beat")
         assert site.manage("migrate").returncode == 0
         add_agency(site)
-        site.database.rows(
-            f"UPDATE {INTERVAL} SET every = 1, period = 'seconds' WHERE period = 'hours'"
-        )
+        site.sync_every(1)
         # It may have read them already.
         touch = (
             "from django_celery_beat.models import PeriodicTasks; PeriodicTasks.update_changed()"
@@ -211,9 +205,7 @@ main()
 
 
 def test_beat_goes_on_by_its_last_schedule_while_the_database_is_away(scheduled: Project) -> None:
-    scheduled.database.rows(
-        f"UPDATE {INTERVAL} SET every = 1, period = 'seconds' WHERE period = 'hours'"
-    )
+    scheduled.sync_every(1)
     beat = scheduled.start(
         "-c", EAGER, "-A", "voiceproject", "beat", "--loglevel", "DEBUG", log="beat",
         DJANGO_SETTINGS_MODULE="voiceproject.settings",
@@ -236,9 +228,7 @@ def test_beat_goes_on_by_its_last_schedule_while_the_database_is_away(scheduled:
 
 @on_postgresql
 def test_beat_ends_while_it_waits_for_the_database(scheduled: Project) -> None:
-    scheduled.database.rows(
-        f"UPDATE {INTERVAL} SET every = 1, period = 'seconds' WHERE period = 'hours'"
-    )
+    scheduled.sync_every(1)
     beat = start_beat(scheduled)
     # When it sent the first, it saved at once.
     wait_for(lambda: scheduled.log("beat").count("Sending due task") > 1, 30, "what it will save")
@@ -252,9 +242,7 @@ def test_beat_ends_while_it_waits_for_the_database(scheduled: Project) -> None:
 
 
 def test_beat_does_not_wait_for_a_clock_that_was_set_back(scheduled: Project) -> None:
-    scheduled.database.rows(
-        f"UPDATE {INTERVAL} SET every = 1, period = 'seconds' WHERE period = 'hours'"
-    )
+    scheduled.sync_every(1)
     scheduled.database.rows(f"UPDATE {TASK} SET last_run_at = '2100-01-01 00:00:00+00:00'")
     start_beat(scheduled)
     wait_for(lambda: "Sending due task" in scheduled.log("beat"), 30)

@@ -7,7 +7,7 @@ from django.db import connection
 
 from operations import adopting
 from operations.checks import check_tables
-from voiceproject.database_errors import advice, describe
+from voiceproject.database_errors import in_words
 
 HELP = {
     "agencies": "their table, such as public.agencies",
@@ -17,7 +17,7 @@ HELP = {
     "users": "their table, such as auth.users",
     "user_id": "a column of it, or a SQL expression: the `sub` of their Supabase tokens",
     "user_email": "the same, for the e-mail address",
-    "user_agency": "the same, for the id of their agency: (SELECT ... FROM public.profiles p WHERE p.id = users.id)",
+    "user_agency": "the same, for their agency's id: (SELECT ... FROM public.profiles WHERE ...)",
     "voices": "their table, such as public.ultravox_voices",
 }
 
@@ -53,9 +53,7 @@ class Command(BaseCommand):
         except adopting.AdoptingFailed as error:
             raise CommandError(f"{error} Nothing was changed.") from error
         except django.db.Error as error:
-            raise CommandError(
-                advice(error) or f"The database failed: {describe(error)}"
-            ) from error
+            raise CommandError(in_words(error)) from error
         self.stdout.write(
             "\nFor the service, a role of its own, which needs no DATABASE_SCHEMA, through a pooler, too:\n"
         )

@@ -4,7 +4,7 @@ import django.db
 from django.core.management.base import BaseCommand, CommandError
 
 from operations import doctor
-from voiceproject.database_errors import advice, describe
+from voiceproject.database_errors import in_words
 
 
 class Command(BaseCommand):
@@ -12,20 +12,15 @@ class Command(BaseCommand):
     requires_system_checks = ()  # they are among what it looks at
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            self._tell()
-        except django.db.Error as error:
-            raise CommandError(
-                advice(error) or f"The database failed: {describe(error)}"
-            ) from error
-
-    def _tell(self) -> None:
         faults = 0
-        for finding in doctor.examine():
-            faults += bool(finding.remedy)
-            mark = self.style.ERROR("FAULT") if finding.remedy else self.style.SUCCESS("ok   ")
-            remedy = finding.remedy and f" -> {finding.remedy}"
-            self.stdout.write(f"{mark} {finding.subject}: {finding.found}{remedy}")
-            self.stdout.flush()
+        try:
+            for finding in doctor.examine():
+                faults += bool(finding.remedy)
+                mark = self.style.ERROR("FAULT") if finding.remedy else self.style.SUCCESS("ok   ")
+                remedy = finding.remedy and f" -> {finding.remedy}"
+                self.stdout.write(f"{mark} {finding.subject}: {finding.found}{remedy}")
+                self.stdout.flush()
+        except django.db.Error as error:
+            raise CommandError(in_words(error)) from error
         if faults:
             raise CommandError(f"{faults} {'fault' if faults == 1 else 'faults'} found")

@@ -7,7 +7,7 @@ from voices.store import patience
 
 
 @contextmanager
-def hurried(seconds: float) -> Iterator[None]:
+def statement_timeout(seconds: float) -> Iterator[None]:
     """Let each statement in this block take no longer, waiting for others' locks included."""
     if connection.vendor != "postgresql":
         with patience(seconds):
