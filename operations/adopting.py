@@ -6,29 +6,33 @@ What is here is left as it is: it may have been changed since.
 
 # ruff: noqa: S608  # SQL of the operator's own, which only reads, and of names in this file
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import django.db
 import psycopg
 from django.db import connection, transaction
+from django.utils import timezone
 
+from agencies.credentials import has_key
 from agencies.fields import normal_email
 from agencies.models import Agency, User
-from voiceproject.database_errors import state
-from voices.models import Voice
-from voices.records import COLUMNS
+from operations.checks import api_roles
+from voices.models import JSONText, Voice
+from voices.records import COLUMNS, UnusableRecord, to_row
 
-# PostgreSQL's words for these errors name columns and functions, no values. Source: its manual, appendix A.
-WRONG_SQL = "42"
 VIEW = "public.ultravox_voices"
+TABLES = ("r", "p")  # kinds of pg_class
 ROLE = "voices_service"
 BATCH = 500  # rows a statement
-SHOWN = [name for name in (*COLUMNS, "last_synced_at") if name != "definition"]
+MAX_EMAIL = 254  # characters
+VOICE_COLUMNS = (*COLUMNS, "last_synced_at")
+SHOWN = [name for name in VOICE_COLUMNS if name != "definition"]
 
 Row = tuple[Any, ...]
 
@@ -57,6 +61,7 @@ class Found:
     """What is to be added, and how much is here already or cannot be taken."""
 
     agencies: list[Agency] = field(default_factory=list)
+    keys: list[Agency] = field(default_factory=list)  # of agencies that were adopted without
     users: list[User] = field(default_factory=list)
     voices: list[Voice] = field(default_factory=list)
     here: dict[str, int] = field(default_factory=dict)
@@ -64,55 +69,60 @@ class Found:
 
 
 def find(source: Source) -> Found:
-    """Look at the source, and return what is to be added. Raises AdoptingFailed."""
-    found = Found()
+    """Look at the source, and return what is to be added. Raises AdoptingFailed and django.db.Error."""
+    rows: dict[str, list[Row]] = {}
     with _read_only():
         if source.agencies:
-            columns = (source.agency_id, source.agency_name, source.agency_key or "NULL")
-            _find_agencies(_rows("agencies", source.agencies, columns), found)
+            columns: tuple[str, ...] = (source.agency_id, source.agency_name, source.agency_key or "NULL")
+            rows["agencies"] = _rows("agencies", source.agencies, columns)
         if source.users:
             columns = (source.user_id, source.user_email, source.user_agency or "NULL")
-            _find_users(_rows("users", source.users, columns), found)
+            rows["users"] = _rows("users", source.users, columns)
         if source.voices:
-            _find_voices(source.voices, found)
+            there = _query("voices", f"SELECT * FROM {source.voices} LIMIT 0")[0]
+            columns = tuple(name if name in there else "NULL" for name in VOICE_COLUMNS)
+            rows["voices"] = _rows("voices", source.voices, columns)
+    found = Found()
+    _find_agencies(rows.get("agencies", []), found)
+    _find_users(rows.get("users", []), found)
+    _find_voices(rows.get("voices", []), found)
+    found.here = {name: number for name, number in found.here.items() if name in rows}
     return found
 
 
-def apply(found: Found) -> None:
-    """Add it, all or nothing. Raises django.db.Error."""
+def apply(found: Found, *, view: bool) -> None:
+    """Add it, and make the view, all or nothing. Raises AdoptingFailed and django.db.Error."""
     with transaction.atomic():
         Agency.objects.bulk_create(found.agencies, batch_size=BATCH, ignore_conflicts=True)
+        for agency in found.keys:
+            agency.save()
         User.objects.bulk_create(found.users, batch_size=BATCH, ignore_conflicts=True)
         Voice.objects.bulk_create(found.voices, batch_size=BATCH, ignore_conflicts=True)
+        if view:
+            _make_view()
 
 
-def make_view() -> None:
-    """Leave a view of public voices where Supabase's clients look for the table.
-
-    A table of that name is renamed, and kept. Supabase's default privileges would let them write through the
-    view into our table. Raises AdoptingFailed and django.db.Error.
-    """
-    columns, schema = ", ".join(SHOWN), own_schema()
+def check_view() -> None:
+    """Raise AdoptingFailed if the view cannot take the place of what is there."""
+    schema = own_schema()
     if schema == "public":
         raise AdoptingFailed("Set DATABASE_SCHEMA: the view takes the table's place in public.")
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT relkind FROM pg_class WHERE oid = to_regclass(%s)", [VIEW])
-        if (cursor.fetchone() or [""])[0] in ("r", "p"):
-            cursor.execute(f"ALTER TABLE {VIEW} RENAME TO ultravox_voices_before")
-        cursor.execute(
-            f"CREATE OR REPLACE VIEW {VIEW} WITH (security_barrier) AS SELECT {columns}"
-            f" FROM {connection.ops.quote_name(schema)}.ultravox_voices WHERE ownership = 'public'"
-        )
-        cursor.execute(f"REVOKE ALL ON {VIEW} FROM PUBLIC, anon, authenticated")
-        cursor.execute(f"GRANT SELECT ON {VIEW} TO anon, authenticated")
-        cursor.execute("NOTIFY pgrst, 'reload schema'")
+    kind, is_ours, has_before = _one(
+        "SELECT (SELECT relkind::text FROM pg_class WHERE oid = to_regclass(%(view)s)),"
+        " EXISTS (SELECT 1 FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid"
+        " WHERE r.ev_class = to_regclass(%(view)s) AND d.refobjid = to_regclass(%(ours)s)),"
+        " to_regclass(%(before)s) IS NOT NULL",
+        {"view": VIEW, "ours": f"{schema}.ultravox_voices", "before": f"{VIEW}_before"},
+    )
+    if kind in TABLES and has_before:
+        raise AdoptingFailed(f"There is a {VIEW}_before already: rename it.")
+    if kind and kind not in TABLES and not is_ours:
+        raise AdoptingFailed(f"{VIEW} is a view of others: rename it.")
 
 
 def own_schema() -> str:
     """Return the schema that our tables are in. Raises django.db.Error."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT current_schema()")
-        return str(cursor.fetchone()[0])
+    return str(_one("SELECT current_schema()")[0])
 
 
 def role_sql() -> str:
@@ -137,17 +147,55 @@ def role_sql() -> str:
     return "\n".join(lines)
 
 
+def _make_view() -> None:
+    """Leave a view of public voices where Supabase's clients look for the table.
+
+    The table is renamed, and closed to them. By OFFSET nobody can write through the view, whomever default
+    privileges open it to.
+    """
+    check_view()
+    schema = connection.ops.quote_name(own_schema())
+    roles = ", ".join(api_roles())
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL lock_timeout = '3s'")  # readers wait behind who waits for a table
+        cursor.execute("SELECT relkind::text FROM pg_class WHERE oid = to_regclass(%s)", [VIEW])
+        if (cursor.fetchone() or [""])[0] in TABLES:
+            cursor.execute(
+                f"REVOKE ALL ON {VIEW} FROM {', '.join(filter(None, ('PUBLIC', roles)))}"
+            )
+            cursor.execute(f"ALTER TABLE {VIEW} RENAME TO ultravox_voices_before")
+        cursor.execute(
+            f"CREATE OR REPLACE VIEW {VIEW} WITH (security_barrier) AS SELECT {', '.join(SHOWN)}"
+            f" FROM {schema}.ultravox_voices WHERE ownership = 'public' OFFSET 0"
+        )
+        if roles:
+            cursor.execute(f"REVOKE ALL ON {VIEW} FROM {roles}")
+            cursor.execute(f"GRANT SELECT ON {VIEW} TO {roles}")
+        cursor.execute("NOTIFY pgrst, 'reload schema'")
+
+
 def _find_agencies(rows: list[Row], found: Found) -> None:
-    here = set(Agency.objects.values_list("pk", flat=True))
-    new = {_uuid(id, "agencies"): (name, key) for id, name, key in rows}
-    found.here["agencies"] = len(here & new.keys())
-    found.agencies = [
-        Agency(pk=id, name=str(name or ""), ultravox_api_key=str(key or "").strip())
-        for id, (name, key) in new.items()
-        if id not in here
-    ]
-    if blank := sum(not key for id, (_, key) in new.items() if id not in here):
+    here = {agency.pk: agency for agency in Agency.objects.all()}
+    blank = 0
+    for given_id, name, given_key in rows:
+        id, key = _uuid(given_id, "agencies"), (given_key or "").strip()
+        agency = here.get(id)
+        if agency is None:
+            found.agencies.append(Agency(pk=id, name=name or "", ultravox_api_key=key))
+            blank += not key
+        elif key and not has_key(agency) and _is_untouched(agency):
+            agency.ultravox_api_key = key
+            found.keys.append(agency)
+    found.here["agencies"] = len(rows) - len(found.agencies)
+    if blank:
         found.notes.append(f"{blank} agencies come without a key")
+    if found.keys:
+        found.notes.append(f"{len(found.keys)} agencies that came without a key have one now")
+
+
+def _is_untouched(agency: Agency) -> bool:
+    """Return whether nobody has changed it since it was made."""
+    return agency.updated_at - agency.created_at < timedelta(seconds=10)
 
 
 def _find_users(rows: list[Row], found: Found) -> None:
@@ -157,12 +205,12 @@ def _find_users(rows: list[Row], found: Found) -> None:
     agencies |= set(Agency.objects.values_list("pk", flat=True))
     skipped: Counter[str] = Counter()
     for given_id, given_email, given_agency in rows:
-        id, email = _uuid(given_id, "users"), normal_email(str(given_email or ""))
+        id, email = _uuid(given_id, "users"), normal_email(given_email or "")
         agency = _uuid(given_agency, "users' agencies") if given_agency else None
         if id in here:
             skipped["here"] += 1
-        elif not email:
-            skipped["have no e-mail address, and are left out"] += 1
+        elif not email or len(email) > MAX_EMAIL:
+            skipped["have no e-mail address, or a longer one than can be, and are left out"] += 1
         elif email in taken:
             skipped["have the e-mail address of another user, and are left out"] += 1
         else:
@@ -177,46 +225,73 @@ def _find_users(rows: list[Row], found: Found) -> None:
     found.notes += [f"{number} users {what}" for what, number in skipped.items()]
 
 
-def _find_voices(table: str, found: Found) -> None:
-    """Take the columns that the table shares with ours."""
-    there = _query("voices", f"SELECT * FROM {table} LIMIT 0")[0]
-    names = [name for name in (*COLUMNS, "last_synced_at") if name in there]
-    if not {"id", "name", "last_synced_at"} <= set(names):
-        raise AdoptingFailed("The table of voices has no columns id, name and last_synced_at.")
+def _find_voices(rows: list[Row], found: Found) -> None:
+    """Take voices as if Ultravox had sent them, but for their time."""
     here = set(Voice.objects.values_list("pk", flat=True))
-    rows = [dict(zip(names, row, strict=True)) for row in _rows("voices", table, names)]
-    found.voices = [Voice(**row) for row in rows if row["id"] and row["id"] not in here]
-    found.here["voices"] = len(rows) - len(found.voices)
+    odd = 0
+    for *values, synced_at in rows:
+        record = dict(zip(COLUMNS.values(), values, strict=True))
+        try:
+            record["definition"] = json.loads(record["definition"] or "null")
+            row = to_row(record)
+        except (UnusableRecord, ValueError, RecursionError):
+            odd += 1
+            continue
+        if row[0] not in here:
+            columns: dict[str, Any] = dict(zip(COLUMNS, row, strict=True))
+            columns["definition"] = row[-1] and JSONText(row[-1])
+            at = datetime.fromisoformat(synced_at) if synced_at else timezone.now()
+            found.voices.append(Voice(**columns, last_synced_at=at))
+    found.here["voices"] = len(rows) - len(found.voices) - odd
+    if odd:
+        found.notes.append(f"{odd} voices cannot be stored, and are left out")
 
 
 @contextmanager
 def _read_only() -> Iterator[None]:
+    """Run what expressions name where they expect it, and fail where they would not see all rows."""
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION READ ONLY")
+            cursor.execute("SET LOCAL search_path = public, extensions")
+            cursor.execute("SET LOCAL row_security = off")
         yield
 
 
 def _rows(what: str, table: str, columns: Sequence[str]) -> list[Row]:
-    return _query(what, f"SELECT {', '.join(columns)} FROM {table}")[1]
+    """Return rows of texts, the same each time."""
+    texts = ", ".join(f"({column})::text" for column in columns)
+    return _query(what, f"SELECT {texts} FROM {table} ORDER BY 1")[1]
 
 
 def _query(what: str, query: str) -> tuple[list[str], list[Row]]:
     """Return the names of a query's columns, and its rows; it is one statement, whatever it holds."""
-    try:
-        # Binary, since that goes by a protocol that takes one statement only.
-        with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+    with psycopg.Cursor(connection.connection) as cursor:
+        try:
+            # What PostgreSQL says of wrong SQL, before it looks at rows, quotes none of them. Binary, since
+            # that goes by a protocol that takes one statement only.
+            cursor.execute(f"PREPARE adopting AS {query}".encode(), binary=True)
+            cursor.execute(b"DEALLOCATE adopting")
+        except psycopg.Error as error:
+            words = str(error).splitlines()[0]
+            raise AdoptingFailed(f"The {what} cannot be read: {words}.") from None
+        try:
             cursor.execute(query.encode(), binary=True)
             return [column.name for column in cursor.description or []], cursor.fetchall()
-    except django.db.Error as error:
-        code = state(error)
-        words = str(error).splitlines()[0] if code.startswith(WRONG_SQL) else type(error).__name__
-        raise AdoptingFailed(f"The {what} cannot be read: {words} ({code}).") from None
+        except psycopg.Error as error:
+            words = f"{type(error).__name__}, {error.sqlstate}"
+            raise AdoptingFailed(f"The {what} cannot be read: PostgreSQL's {words}.") from None
 
 
-def _uuid(value: Any, what: str) -> UUID:
+def _one(query: str, values: Any = None) -> Row:
+    with connection.cursor() as cursor:
+        cursor.execute(query, values)
+        return tuple(cursor.fetchone())
+
+
+def _uuid(value: str | None, what: str) -> UUID:
     try:
-        return value if isinstance(value, UUID) else UUID(str(value))
+        return UUID(value or "")
     except ValueError:
         words = f"The ids of the {what} are no UUIDs; give an expression that makes them."
         raise AdoptingFailed(words) from None

@@ -10,14 +10,19 @@ from typing import Any
 
 import django.db
 from django.apps import apps
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 
-ROLES = ("anon", "authenticated")
+ROLES = ["anon", "authenticated"]
 OWN_SCHEMA = (
     "Set DATABASE_SCHEMA, for example to voices: migrate makes it, and puts all tables there."
 )
+NAMED = """
+    SELECT relname FROM pg_class
+    WHERE relnamespace = to_regnamespace(current_schema()) AND relname = ANY(%s)
+"""
 EXPOSED = """
     SELECT DISTINCT c.relname FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -49,41 +54,62 @@ def check_tables(databases: Any = None, **_: Any) -> list[CheckMessage]:
         return []  # voiceproject/checks.py tells of it
 
 
-def our_tables() -> set[str]:
-    """Return the names of all tables that migrations make."""
-    models = apps.get_models(include_auto_created=True)
-    return {model._meta.db_table for model in models if model._meta.managed} | {"django_migrations"}
-
-
-def foreign_tables() -> list[str]:
-    """Return the tables by names of ours that our migrations have not made. Raises django.db.Error."""
-    migrated = {app for app, _ in MigrationRecorder(connection).applied_migrations()}
-    there = set(connection.introspection.table_names())
-    models = apps.get_models(include_auto_created=True)
-    ours = {model._meta.db_table for model in models if model._meta.app_label not in migrated}
-    return sorted(ours & there)
+def api_roles() -> list[str]:
+    """Return those of ROLES that there are. Raises django.db.Error."""
+    return [
+        name for (name,) in _rows("SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)", ROLES)
+    ]
 
 
 def _faults() -> Iterator[CheckMessage]:
-    if foreign := foreign_tables():
-        words = f"Tables by these names are there, and not ours: {', '.join(foreign)}. Nothing was changed."
+    [[schema]] = _rows("SELECT current_schema()")
+    if settings.DATABASE_SCHEMA and schema not in (None, settings.DATABASE_SCHEMA):
+        words = f"The connection is in the schema {schema}, not in DATABASE_SCHEMA: a pooler dropped it."
+        yield Error(
+            words,
+            hint="Connect to PostgreSQL directly to migrate: docs/adopting.md.",
+            id="operations.E004",
+        )
+        return
+    migrated = {app for app, _ in MigrationRecorder(connection).applied_migrations()}
+    is_ours = "agencies" in migrated
+    models = apps.get_models(include_auto_created=True)
+    tables = {model._meta.db_table for model in models if model._meta.managed}
+    if not is_ours and (foreign := sorted(name for (name,) in _rows(NAMED, list(tables)))):
+        words = f"These are there, and not ours: {', '.join(foreign)}. Nothing was changed."
         hint = (
             f"{OWN_SCHEMA} `manage.py adopt_supabase` takes over what they hold: docs/adopting.md."
         )
         yield Error(words, hint=hint, id="operations.E001")
         return
-    roles = list(ROLES)
-    with connection.cursor() as cursor:
-        cursor.execute(EXPOSED, [roles, list(our_tables())])
-        exposed = [name for (name,) in cursor.fetchall()]
-        cursor.execute(OPENED, [roles])
-        [opens] = cursor.fetchone()
+    if not is_ours and schema not in (None, "public") and _is_in_public():
+        words = "The tables of this service are in the schema public already."
+        hint = "Leave DATABASE_SCHEMA out, or move them: docs/adopting.md."
+        yield Error(words, hint=hint, id="operations.E005")
+        return
+    if not (roles := api_roles()):
+        return
+    among = ", ".join(["PUBLIC", *roles])
+    exposed = [name for (name,) in _rows(EXPOSED, ROLES, [*tables, "django_migrations"])]
     if exposed:
         words = f"Supabase's roles anon or authenticated reach these tables: {', '.join(exposed)}."
-        names = ", ".join(f'"{name}"' for name in exposed)
-        yield Error(
-            words, hint=f"REVOKE ALL ON {names} FROM anon, authenticated;", id="operations.E002"
-        )
+        names = ", ".join(f'"{schema}"."{name}"' for name in exposed)
+        yield Error(words, hint=f"REVOKE ALL ON {names} FROM {among};", id="operations.E002")
+    [[opens]] = _rows(OPENED, ROLES)
     if opens:
         words = "Default privileges open each new table to Supabase's roles anon or authenticated."
-        yield Error(words, hint=OWN_SCHEMA, id="operations.E003")
+        close = f'ALTER DEFAULT PRIVILEGES IN SCHEMA "{schema}" REVOKE ALL ON TABLES FROM {among};'
+        yield Error(words, hint=close if is_ours else OWN_SCHEMA, id="operations.E003")
+
+
+def _is_in_public() -> bool:
+    query = "SELECT to_regclass('public.django_migrations') IS NOT NULL"
+    if not _rows(query)[0][0]:
+        return False
+    return bool(_rows("SELECT 1 FROM public.django_migrations WHERE app = 'agencies' LIMIT 1"))
+
+
+def _rows(query: str, *values: Any) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(query, values)
+        return list(cursor.fetchall())

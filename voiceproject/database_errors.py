@@ -6,6 +6,8 @@ import django.db
 
 from voiceproject.errors import ERRORS, SaveFailed
 
+REFUSED = 'authentication failed|no password supplied|role "[^"]*" does not exist'
+
 
 def save_failed(error: django.db.Error) -> SaveFailed:
     """Return what a caller is told of it: to try again, or what is wrong with the database."""
@@ -35,7 +37,7 @@ def advice(error: django.db.Error) -> str | None:
         )
     if re.search('database "[^"]*" does not exist', text):
         return "The database that DATABASE_URL names does not exist: create it."
-    if re.search('authentication failed|no password supplied|role "[^"]*" does not exist', text):
+    if code in ("", "28000", "28P01") and re.search(REFUSED, text):
         return "The database refuses the login of DATABASE_URL: correct it."
     if code in ("42501", "SQLITE_READONLY"):
         return "The database may not be written to by the user of DATABASE_URL: let it."

@@ -19,7 +19,7 @@ NOT_NEGATIVE = validate.Range(min=0, error="Must not be negative.")
 RATE = validate.Regexp(
     r"[1-9]\d*/(s|sec|second|m|min|minute|h|hour|d|day)\Z", error="Is not like 600/min."
 )
-SCHEMA = validate.Regexp(r"[a-z_][a-z0-9_]{0,62}\Z", error="Is not like voices.")
+SCHEMA = validate.Regexp(r"(?!pg_)[a-z_][a-z0-9_]{0,62}\Z", error="Is not like voices.")
 
 T = TypeVar("T")
 

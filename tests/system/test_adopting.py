@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,6 +24,7 @@ FIRST = "10000000-0000-4000-8000-000000000001"
 SUPABASE_SQL = (ROOT / "tests/support/supabase/database.sql").read_text()
 GUIDE = (ROOT / "docs/adopting.md").read_text()
 SECRET = "the secret of Supabase's tokens, 0123456789"
+NOT_UPDATABLE = psycopg.errors.ObjectNotInPrerequisiteState
 DENIED = psycopg.errors.InsufficientPrivilege
 
 
@@ -128,6 +130,32 @@ def test_migrate_beside_tables_of_others_changes_nothing(
     assert supabase.tables == before
 
 
+def test_migrate_beside_a_view_or_others_migrations(
+    supabase: Supabase, make: Callable[..., Project]
+) -> None:
+    supabase.database.script(
+        "DROP TABLE public.agencies, public.ultravox_voices CASCADE;"
+        "CREATE VIEW public.ultravox_voices AS SELECT 1 AS id;"
+        "CREATE TABLE public.django_migrations (id int, app text, name text, applied timestamptz);"
+        "INSERT INTO public.django_migrations VALUES (1, 'auth', '0001_initial', now())"
+    )
+    before = supabase.tables
+    done = make().manage("migrate")
+    assert done.returncode == 1
+    assert "ultravox_voices" in done.stderr
+    assert "DATABASE_SCHEMA" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert supabase.tables == before
+
+
+def test_what_changes_nothing_makes_no_schema(
+    supabase: Supabase, make: Callable[..., Project]
+) -> None:
+    for option in ("--plan", "--check"):
+        make(DATABASE_SCHEMA="voices").manage("migrate", option)
+        assert supabase.database.value("SELECT to_regnamespace('voices')") is None
+
+
 def test_migrate_does_not_open_tables_to_the_public_key(
     supabase: Supabase, make: Callable[..., Project]
 ) -> None:
@@ -159,7 +187,8 @@ def test_what_was_opened_is_told_and_closed(supabase: Supabase, site: Project) -
         said = done.stdout + done.stderr
         assert "agencies, users" in said
         [revoke] = set(re.findall(r"REVOKE .*;", said))
-    supabase.database.script(f"SET search_path = voices; {revoke}")
+    supabase.database.script(revoke)  # in the schema public, as in Supabase's editor
+    assert supabase.ask("SELECT count(*) FROM public.agencies") == [(0,)]  # theirs stays as it is
     assert site.manage("check", "--database", "default").returncode == 0
 
 
@@ -208,13 +237,16 @@ def test_a_view_serves_clients_that_still_read_the_table(supabase: Supabase, sit
     adopt(site, "--apply", "--view")  # again
     assert supabase.ask("SELECT id, name FROM public.ultravox_voices") == [("open", "Open")]
     assert supabase.database.value("SELECT count(*) FROM public.ultravox_voices_before") == 2
+    with pytest.raises(DENIED):
+        supabase.ask("SELECT * FROM public.ultravox_voices_before")
+    supabase.database.rows("GRANT ALL ON public.ultravox_voices TO authenticated")
     for query in (
         "SELECT definition FROM public.ultravox_voices",
         "INSERT INTO public.ultravox_voices (id, name, last_synced_at) VALUES ('x', 'x', now())",
         "UPDATE public.ultravox_voices SET name = 'x'",
         "DELETE FROM public.ultravox_voices",
     ):
-        with pytest.raises((DENIED, psycopg.errors.UndefinedColumn)):
+        with pytest.raises((psycopg.errors.UndefinedColumn, NOT_UPDATABLE)):
             supabase.ask(query, "authenticated")
     assert site.manage("check", "--database", "default").returncode == 0
 
@@ -223,13 +255,14 @@ def test_a_view_serves_clients_that_still_read_the_table(supabase: Supabase, sit
     ("expression", "said"),
     [
         ("nextval('public.counter')::text", "25006"),
-        ("(DELETE FROM agencies RETURNING name)", "syntax error"),
+        ("(DELETE FROM public.agencies RETURNING name)", "syntax error"),
         (
-            "name FROM agencies; DROP TABLE public.profiles CASCADE; SELECT id, name",
+            "name)::text FROM agencies; DROP TABLE profiles CASCADE; SELECT (name",
             "multiple commands",
         ),
         ("no_such_column", 'column "no_such_column" does not exist'),
-        ("(name || '-a-secret')::int::text", "DataError"),
+        ("(name || '-a-secret')::int", "InvalidTextRepresentation, 22P02"),
+        ("to_tsquery(name || '& & a-secret')", "SyntaxError, 42601"),
     ],
 )
 def test_an_expression_reads_and_no_more(
@@ -249,6 +282,91 @@ def test_an_expression_reads_and_no_more(
     assert "a-secret" not in done.stderr
     assert supabase.tables == before
     assert supabase.database.value("SELECT count(*) FROM voices.agencies") == 0
+
+
+def test_odd_tables_are_taken_as_far_as_can_be(supabase: Supabase, site: Project) -> None:
+    supabase.database.script("""
+        CREATE TYPE public.kind AS ENUM ('public', 'private');
+        CREATE DOMAIN public.address AS text;
+        CREATE TABLE public.odd_voices (id bigint, name public.kind, ownership public.kind, definition text);
+        INSERT INTO public.odd_voices VALUES
+            (7, 'public', 'public', '{"a": 1}'), (8, NULL, NULL, 'no JSON'), (NULL, NULL, NULL, NULL),
+            (9, NULL, NULL, NULL);
+        CREATE TABLE public.members (id text, mail public.address, of_agency text);
+        INSERT INTO public.members VALUES
+            ('00000000-0000-4000-8000-00000000000a', 'Zoe@Example.com', NULL),
+            ('00000000-0000-4000-8000-00000000000b', repeat('x', 250) || '@example.com', NULL);
+    """)
+    command = (
+        "adopt_supabase", "--users=public.members", "--user-email=mail", "--user-agency=of_agency",
+        "--voices=public.odd_voices", "--apply",
+    )  # fmt: skip
+    for number in (1, 0):
+        done = site.manage(*command)
+        assert done.returncode == 0, done.stderr
+        assert f"Added {number} users" in done.stdout
+        assert f"Added {2 * number} voices" in done.stdout
+        assert "2 voices cannot be stored" in done.stdout
+    voices = "SELECT id, name, ownership, definition FROM voices.ultravox_voices ORDER BY id"
+    assert supabase.database.rows(voices) == [
+        ("7", "public", "public", {"a": 1}),
+        ("9", "", None, None),
+    ]
+    assert supabase.database.rows("SELECT email FROM voices.users") == [("zoe@example.com",)]
+
+
+def test_a_key_that_was_forgotten_comes_later(supabase: Supabase, site: Project) -> None:
+    command = ("adopt_supabase", "--agencies=public.agencies", "--apply")
+    assert "3 agencies come without a key" in site.manage(*command).stdout
+    key = "--agency-key=get_agency_credentials(id)"  # found without its schema
+    code = (
+        "a = Agency.objects.get(name='Second agency'); a.created_at -= timedelta(days=1); a.save()"
+    )
+    assert site.manage("shell", "-c", f"from datetime import timedelta; {code}").returncode == 0
+    assert "1 agencies that came without a key have one now" in site.manage(*command, key).stdout
+    stored = "SELECT count(*) FROM voices.agencies WHERE ultravox_api_key <> ''"
+    assert supabase.database.value(stored) == 1  # not of that which was changed here
+
+
+def test_rows_that_policies_hide_are_no_empty_table(
+    supabase: Supabase, site: Project, make: Callable[..., Project]
+) -> None:
+    role = f"rls_{uuid.uuid4().hex[:8]}"
+    supabase.database.script(
+        f"CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA voices TO {role};"
+        f"GRANT ALL ON ALL TABLES IN SCHEMA voices TO {role}; GRANT SELECT ON public.agencies TO {role}"
+    )
+    try:
+        url = supabase.database.url.replace("postgres@", f"{role}@", 1)
+        limited = make(DATABASE_URL=url, DATABASE_SCHEMA="voices")
+        done = limited.manage("adopt_supabase", "--agencies=public.agencies")
+        assert done.returncode == 1
+        assert "row-level security" in done.stderr
+    finally:
+        supabase.database.script(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_an_installation_in_public_gets_out(
+    supabase: Supabase, make: Callable[..., Project]
+) -> None:
+    supabase.database.script(
+        "DROP TABLE public.agencies, public.ultravox_voices CASCADE;"
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON TABLES FROM anon, authenticated"
+    )
+    site = make()
+    done = site.manage("migrate")
+    assert done.returncode == 0, done.stderr
+    supabase.database.script(
+        "GRANT SELECT ON public.users TO PUBLIC;"
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO anon, authenticated"
+    )
+    done = make(DATABASE_SCHEMA="voices").manage("migrate")
+    assert (done.returncode, "in the schema public already" in done.stderr) == (1, True)
+    done = site.manage("migrate")
+    assert done.returncode == 1
+    for sql in re.findall(r"(?:REVOKE|ALTER DEFAULT) .*;", done.stderr):
+        supabase.database.script(sql)
+    assert site.manage("migrate").returncode == 0
 
 
 def test_ids_that_are_no_uuids_are_told(supabase: Supabase, site: Project) -> None:

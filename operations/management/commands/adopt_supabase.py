@@ -43,11 +43,16 @@ class Command(BaseCommand):
             for fault in check_tables(databases=["default"]):
                 raise CommandError(f"{fault.msg}\n{fault.hint}")
             names = [each.name for each in fields(adopting.Source)]
-            found = adopting.find(adopting.Source(**{name: options[name] for name in names}))
+            source = adopting.Source(**{name: options[name] for name in names})
+            if (source.agency_key and not source.agencies) or (
+                source.user_agency and not source.users
+            ):
+                raise CommandError("Name the table, too: --agencies or --users.")
+            if view:
+                adopting.check_view()
+            found = adopting.find(source)
             if apply:
-                adopting.apply(found)
-                if view:
-                    adopting.make_view()
+                adopting.apply(found, view=view)
             self._tell(found, view, apply)
             role = adopting.role_sql()
         except adopting.AdoptingFailed as error:

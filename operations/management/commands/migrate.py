@@ -1,23 +1,35 @@
 from typing import Any
 
+import django.db
 from django.conf import settings
 from django.core.management.base import CommandError
 from django.core.management.commands import migrate
 from django.db import connections
 
 from operations.checks import check_tables
+from voiceproject.database_errors import in_words
 
 
 class Command(migrate.Command):
     """Django's, which makes DATABASE_SCHEMA first, and fails if others reach what it made."""
 
     def execute(self, *args: Any, **options: Any) -> Any:
-        connection = connections[options["database"]]
-        if settings.DATABASE_SCHEMA and connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                name = connection.ops.quote_name(settings.DATABASE_SCHEMA)
-                cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {name}")
+        if settings.DATABASE_SCHEMA and not (options["plan"] or options["check_unapplied"]):
+            try:
+                self._make_schema(connections[options["database"]])
+            except django.db.Error as error:
+                raise CommandError(in_words(error)) from error
         result = super().execute(*args, **options)
         for fault in check_tables(databases=[options["database"]]):
             raise CommandError(f"{fault.msg}\n{fault.hint}")
         return result
+
+    def _make_schema(self, connection: Any) -> None:
+        """Make it unless it is there, perhaps made by somebody who may."""
+        if connection.vendor != "postgresql":
+            return
+        name = settings.DATABASE_SCHEMA
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT to_regnamespace(%s) IS NULL", [name])
+            if cursor.fetchone()[0]:
+                cursor.execute(f"CREATE SCHEMA {connection.ops.quote_name(name)}")
