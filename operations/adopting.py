@@ -73,7 +73,11 @@ def find(source: Source) -> Found:
     rows: dict[str, list[Row]] = {}
     with _read_only():
         if source.agencies:
-            columns: tuple[str, ...] = (source.agency_id, source.agency_name, source.agency_key or "NULL")
+            columns: tuple[str, ...] = (
+                source.agency_id,
+                source.agency_name,
+                source.agency_key or "NULL",
+            )
             rows["agencies"] = _rows("agencies", source.agencies, columns)
         if source.users:
             columns = (source.user_id, source.user_email, source.user_agency or "NULL")

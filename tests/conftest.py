@@ -60,6 +60,12 @@ def service_headers() -> dict[str, str]:
     return {"apikey": SERVICE_KEY}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_database_stays() -> Iterator[None]:
+    yield
+    Database.drop_all()
+
+
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """A migrated database that those of tests are copied from."""
@@ -68,7 +74,6 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
         assert done.returncode == 0, done.stderr
         project.database.make_whole()
         yield project.database
-    Database.drop_all()
 
 
 @pytest.fixture(scope="session")

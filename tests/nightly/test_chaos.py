@@ -147,8 +147,6 @@ class Fleet:
 
     def __enter__(self) -> "Fleet":
         self._thread.start()
-        for port in self.ports:
-            wait_for(lambda port=port: is_live(port), 30, "a web server")
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -200,6 +198,8 @@ def test_nothing_is_lost(
         seeded = site.manage("shell", "-v", "0", "-c", SEED)
         assert seeded.returncode == 0, seeded.stderr
         fleet = stack.enter_context(Fleet(site))
+        for port in fleet.ports:
+            wait_for(lambda port=port: is_live(port), 30, "a web server")
         upstreams = [f"http://127.0.0.1:{port}" for port in fleet.ports]
         nginx = stack.enter_context(Nginx(upstreams, tmp_path))
         load = Load(nginx.url, json.loads(seeded.stdout.strip().rpartition("\n")[2]))
