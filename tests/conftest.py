@@ -16,9 +16,13 @@ from tests.support.project import Database, Project, own_project
 from tests.support.seeding import add_agency
 from tests.ultravox import API_KEY, Ultravox
 
-# Shells let what they start in the background ignore Ctrl-C, and so would all processes of the tests.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# Shells let what they start in the background ignore Ctrl-C, `nohup` the end of the terminal, and so would all
+# processes of the tests.
+for number, usual in {
+    signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL,
+}.items():  # fmt: skip
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
