@@ -16,7 +16,7 @@ from tests.support.project import Database, Project, own_project
 from tests.support.seeding import add_agency
 from tests.ultravox import API_KEY, Ultravox
 
-# Shells let what they start in the background ignore Ctrl-C, `nohup` the end of the terminal, and so would all
+# Shells let what they start in the background ignore Ctrl-C, and nohup the end of the terminal: so would all
 # processes of the tests.
 for number, usual in {
     signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL,
