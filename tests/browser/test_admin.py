@@ -106,7 +106,7 @@ def test_staff_at_work(tab: Tab, ultravox: Ultravox, site: Project) -> None:
     tab.open(f"{TASKS}add/")
     assert "voices.sync_voices" in page.locator("#id_regtask option").all_inner_texts()
     tab.open(TASKS)
-    page.locator("input.action-select").check()
+    page.get_by_role("checkbox", name="Sync voices from Ultravox").check()
     page.get_by_label("Action:").select_option("run_tasks")
     page.locator("button[name=index]").click()
     assert "1 task was successfully run" in page.locator(".messagelist").inner_text()
