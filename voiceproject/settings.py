@@ -22,7 +22,7 @@ from voiceproject.env import (
     optional,
     strings,
     url,
-)  # fmt: skip
+)
 from voiceproject.logs import FORMATTERS
 
 gc.set_threshold(10_000)  # voices are many objects and no cycles: a fifth of the time to write them

@@ -89,7 +89,7 @@ def preview_of(
     NoApiKey and CredentialsUnavailable if no agency that sees the voice has a key, or a readable one, Busy,
     and PreviewUnavailable with a sentence that says why.
     """
-    url = (voice.preview_url or "").strip()
+    url = _url(voice)
     if not url:
         raise NoPreview()
     try:
@@ -97,7 +97,7 @@ def preview_of(
             return Elsewhere(url)
     except UltravoxError:
         raise PreviewUnavailable("The voice's preview has an address that leads nowhere.") from None
-    name = _name(voice, url)
+    name = _name(voice)
     if kept := _kept(name):
         return kept
     if not _places.acquire(blocking=False):
@@ -110,11 +110,12 @@ def preview_of(
 
 def remove_unused() -> int:
     """Remove this machine's files of voices that are gone or have changed; return how many."""
-    voices = Voice.objects.only("preview_url", "definition").exclude(preview_url=None)
-    used = {_name(voice, (voice.preview_url or "").strip()) for voice in voices.iterator()}
-    unused = []
+    unused: list[Path] = []
     try:
-        unused = [file for file in _files() if file.name.partition(".")[0] not in used]
+        if files := _files():
+            voices = Voice.objects.only("preview_url", "definition").exclude(preview_url=None)
+            used = {_name(voice) for voice in voices.iterator()}
+            unused = [file for file in files if file.name.partition(".")[0] not in used]
         for file in unused:
             file.unlink(missing_ok=True)
     except FileNotFoundError:
@@ -124,9 +125,13 @@ def remove_unused() -> int:
     return len(unused)
 
 
-def _name(voice: Voice, url: str) -> str:
+def _url(voice: Voice) -> str:
+    return (voice.preview_url or "").strip()
+
+
+def _name(voice: Voice) -> str:
     """Return the name under which a voice's audio is kept, made of all that it depends on."""
-    depends_on = [voice.pk, url, voice.definition]
+    depends_on = [voice.pk, _url(voice), voice.definition]
     return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
 
 
