@@ -11,18 +11,19 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import psycopg
 from django.db import connection, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from agencies.credentials import has_key
 from agencies.fields import normal_email
 from agencies.models import Agency, User
-from operations.checks import api_roles
+from operations import checks
 from voices.models import JSONText, Voice
 from voices.records import COLUMNS, UnusableRecord, to_row
 
@@ -33,6 +34,8 @@ BATCH = 500  # rows a statement
 MAX_EMAIL = 254  # characters
 VOICE_COLUMNS = (*COLUMNS, "last_synced_at")
 SHOWN = [name for name in VOICE_COLUMNS if name != "definition"]
+
+UNTOUCHED = Agency.objects.filter(updated_at=F("created_at"))  # since they came without a key
 
 Row = tuple[Any, ...]
 
@@ -61,15 +64,16 @@ class Found:
     """What is to be added, and how much is here already or cannot be taken."""
 
     agencies: list[Agency] = field(default_factory=list)
-    keys: list[Agency] = field(default_factory=list)  # of agencies that were adopted without
+    keys: dict[UUID, str] = field(default_factory=dict)  # of agencies that were adopted without
     users: list[User] = field(default_factory=list)
     voices: list[Voice] = field(default_factory=list)
     here: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
-def find(source: Source) -> Found:
+def find(source: Source, *, view: bool) -> Found:
     """Look at the source, and return what is to be added. Raises AdoptingFailed and django.db.Error."""
+    found = Found(notes=_notes_on_view() if view else [])
     rows: dict[str, list[Row]] = {}
     with _read_only():
         if source.agencies:
@@ -86,11 +90,13 @@ def find(source: Source) -> Found:
             there = _query("voices", f"SELECT * FROM {source.voices} LIMIT 0")[0]
             columns = tuple(name if name in there else "NULL" for name in VOICE_COLUMNS)
             rows["voices"] = _rows("voices", source.voices, columns)
-    found = Found()
-    _find_agencies(rows.get("agencies", []), found)
-    _find_users(rows.get("users", []), found)
-    _find_voices(rows.get("voices", []), found)
-    found.here = {name: number for name, number in found.here.items() if name in rows}
+    for name, look in (
+        ("agencies", _find_agencies),
+        ("users", _find_users),
+        ("voices", _find_voices),
+    ):
+        if name in rows:
+            look(rows[name], found)
     return found
 
 
@@ -98,35 +104,14 @@ def apply(found: Found, *, view: bool) -> None:
     """Add it, and make the view, all or nothing. Raises AdoptingFailed and django.db.Error."""
     with transaction.atomic():
         Agency.objects.bulk_create(found.agencies, batch_size=BATCH, ignore_conflicts=True)
-        for agency in found.keys:
-            agency.save()
+        keyless = [agency.pk for agency in found.agencies if not has_key(agency)]
+        Agency.objects.filter(pk__in=keyless).update(updated_at=F("created_at"))
+        for id, key in found.keys.items():
+            UNTOUCHED.filter(pk=id).update(ultravox_api_key=key, updated_at=timezone.now())
         User.objects.bulk_create(found.users, batch_size=BATCH, ignore_conflicts=True)
         Voice.objects.bulk_create(found.voices, batch_size=BATCH, ignore_conflicts=True)
         if view:
             _make_view()
-
-
-def check_view() -> None:
-    """Raise AdoptingFailed if the view cannot take the place of what is there."""
-    schema = own_schema()
-    if schema == "public":
-        raise AdoptingFailed("Set DATABASE_SCHEMA: the view takes the table's place in public.")
-    kind, is_ours, has_before = _one(
-        "SELECT (SELECT relkind::text FROM pg_class WHERE oid = to_regclass(%(view)s)),"
-        " EXISTS (SELECT 1 FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid"
-        " WHERE r.ev_class = to_regclass(%(view)s) AND d.refobjid = to_regclass(%(ours)s)),"
-        " to_regclass(%(before)s) IS NOT NULL",
-        {"view": VIEW, "ours": f"{schema}.ultravox_voices", "before": f"{VIEW}_before"},
-    )
-    if kind in TABLES and has_before:
-        raise AdoptingFailed(f"There is a {VIEW}_before already: rename it.")
-    if kind and kind not in TABLES and not is_ours:
-        raise AdoptingFailed(f"{VIEW} is a view of others: rename it.")
-
-
-def own_schema() -> str:
-    """Return the schema that our tables are in. Raises django.db.Error."""
-    return str(_one("SELECT current_schema()")[0])
 
 
 def role_sql() -> str:
@@ -134,11 +119,11 @@ def role_sql() -> str:
 
     A pooler in transaction mode takes no options at the start, and hands on to others what is SET.
     """
-    quoted = connection.ops.quote_name
-    schema, database = quoted(own_schema()), quoted(connection.settings_dict["NAME"])
+    schema, database = _schema(), connection.ops.quote_name(connection.settings_dict["NAME"])
     rights = {"TABLES": "SELECT, INSERT, UPDATE, DELETE", "SEQUENCES": "USAGE"}
-    lines = [
-        f"CREATE ROLE {ROLE} LOGIN PASSWORD '...';",
+    [[is_new]] = checks.rows("SELECT to_regrole(%s) IS NULL", ROLE)
+    lines = [f"CREATE ROLE {ROLE} LOGIN PASSWORD '...';"] if is_new else []
+    lines += [
         f"ALTER ROLE {ROLE} SET search_path = {schema};",
         f"GRANT TEMPORARY ON DATABASE {database} TO {ROLE};",
         f"GRANT USAGE ON SCHEMA {schema} TO {ROLE};",
@@ -151,55 +136,87 @@ def role_sql() -> str:
     return "\n".join(lines)
 
 
+def _schema() -> str:
+    """Return the quoted name of our tables' schema, which there is once they are."""
+    return connection.ops.quote_name(str(checks.own_schema()))
+
+
+def _check_view() -> bool:
+    """Return whether a table is where the view goes. Raises AdoptingFailed if the view cannot go there."""
+    if checks.own_schema() == "public":
+        raise AdoptingFailed("Set DATABASE_SCHEMA: the view takes the table's place in public.")
+    [[kind, is_ours, has_before]] = checks.rows(
+        "SELECT (SELECT relkind::text FROM pg_class WHERE oid = to_regclass(%s)),"
+        " EXISTS (SELECT 1 FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid"
+        " WHERE r.ev_class = to_regclass(%s) AND d.refobjid = to_regclass('ultravox_voices')),"
+        " to_regclass(%s) IS NOT NULL",
+        *(VIEW, VIEW, f"{VIEW}_before"),
+    )
+    is_table = kind in TABLES
+    if is_table and has_before:
+        raise AdoptingFailed(f"There is a {VIEW}_before already: rename it.")
+    if kind and not is_table and not is_ours:
+        raise AdoptingFailed(f"{VIEW} is a view of others: rename it.")
+    return is_table
+
+
+def _notes_on_view() -> list[str]:
+    """Tell of foreign keys and views that stay with the table that the view replaces."""
+    if not _check_view():
+        return []
+    staying = checks.rows(
+        "SELECT conrelid::regclass || '.' || conname FROM pg_constraint"
+        " WHERE contype = 'f' AND confrelid = to_regclass(%s)"
+        " UNION SELECT r.ev_class::regclass::text FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid"
+        " WHERE d.classid = 'pg_rewrite'::regclass AND d.refobjid = to_regclass(%s) ORDER BY 1",
+        *(VIEW, VIEW),
+    )
+    names = ", ".join(name for (name,) in staying)
+    return [f"the old table, which no sync fills, is what these refer to: {names}"] if names else []
+
+
 def _make_view() -> None:
     """Leave a view of public voices where Supabase's clients look for the table.
 
     The table is renamed, and closed to them. By OFFSET nobody can write through the view, whomever default
-    privileges open it to.
+    privileges open it to. Who reads a view that is there already is not changed.
     """
-    check_view()
-    schema = connection.ops.quote_name(own_schema())
-    roles = ", ".join(api_roles())
+    schema = _schema()
+    roles = checks.api_roles()
+    them = ", ".join(["PUBLIC", *roles])
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL lock_timeout = '3s'")  # readers wait behind who waits for a table
-        cursor.execute("SELECT relkind::text FROM pg_class WHERE oid = to_regclass(%s)", [VIEW])
-        if (cursor.fetchone() or [""])[0] in TABLES:
-            cursor.execute(
-                f"REVOKE ALL ON {VIEW} FROM {', '.join(filter(None, ('PUBLIC', roles)))}"
-            )
+        if _check_view():
+            cursor.execute(f"REVOKE ALL ON {VIEW} FROM {them}")
             cursor.execute(f"ALTER TABLE {VIEW} RENAME TO ultravox_voices_before")
+        [[is_new]] = checks.rows("SELECT to_regclass(%s) IS NULL", VIEW)
         cursor.execute(
             f"CREATE OR REPLACE VIEW {VIEW} WITH (security_barrier) AS SELECT {', '.join(SHOWN)}"
             f" FROM {schema}.ultravox_voices WHERE ownership = 'public' OFFSET 0"
         )
-        if roles:
-            cursor.execute(f"REVOKE ALL ON {VIEW} FROM {roles}")
-            cursor.execute(f"GRANT SELECT ON {VIEW} TO {roles}")
+        if is_new:
+            cursor.execute(f"REVOKE ALL ON {VIEW} FROM {them}")
+        if is_new and roles:
+            cursor.execute(f"GRANT SELECT ON {VIEW} TO {', '.join(roles)}")
         cursor.execute("NOTIFY pgrst, 'reload schema'")
 
 
 def _find_agencies(rows: list[Row], found: Found) -> None:
-    here = {agency.pk: agency for agency in Agency.objects.all()}
+    here = set(Agency.objects.values_list("pk", flat=True))
+    untouched = set(UNTOUCHED.values_list("pk", flat=True))
     blank = 0
     for given_id, name, given_key in rows:
         id, key = _uuid(given_id, "agencies"), (given_key or "").strip()
-        agency = here.get(id)
-        if agency is None:
+        if id not in here:
             found.agencies.append(Agency(pk=id, name=name or "", ultravox_api_key=key))
             blank += not key
-        elif key and not has_key(agency) and _is_untouched(agency):
-            agency.ultravox_api_key = key
-            found.keys.append(agency)
+        elif key and id in untouched:
+            found.keys[id] = key
     found.here["agencies"] = len(rows) - len(found.agencies)
     if blank:
         found.notes.append(f"{blank} agencies come without a key")
     if found.keys:
         found.notes.append(f"{len(found.keys)} agencies that came without a key have one now")
-
-
-def _is_untouched(agency: Agency) -> bool:
-    """Return whether nobody has changed it since it was made."""
-    return agency.updated_at - agency.created_at < timedelta(seconds=10)
 
 
 def _find_users(rows: list[Row], found: Found) -> None:
@@ -244,28 +261,43 @@ def _find_voices(rows: list[Row], found: Found) -> None:
         if row[0] not in here:
             columns: dict[str, Any] = dict(zip(COLUMNS, row, strict=True))
             columns["definition"] = row[-1] and JSONText(row[-1])
-            at = datetime.fromisoformat(synced_at) if synced_at else timezone.now()
-            found.voices.append(Voice(**columns, last_synced_at=at))
+            found.voices.append(Voice(**columns, last_synced_at=_time(synced_at)))
+    found.voices.sort(
+        key=lambda voice: voice.pk
+    )  # as syncs write them, lest both wait for each other
     found.here["voices"] = len(rows) - len(found.voices) - odd
     if odd:
         found.notes.append(f"{odd} voices cannot be stored, and are left out")
 
 
+def _time(text: str | None) -> datetime:
+    """Return the time of a voice's last sync; if it is none, as PostgreSQL's infinity, the present."""
+    try:
+        at = datetime.fromisoformat(text or "")
+    except ValueError:
+        return timezone.now()
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
 @contextmanager
 def _read_only() -> Iterator[None]:
-    """Run what expressions name where they expect it, and fail where they would not see all rows."""
+    """Run what expressions name where they expect it, and fail where they would not see all rows.
+
+    Rolled back, as to what they set for the session.
+    """
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION READ ONLY")
             cursor.execute("SET LOCAL search_path = public, extensions")
             cursor.execute("SET LOCAL row_security = off")
         yield
+        transaction.set_rollback(True)
 
 
 def _rows(what: str, table: str, columns: Sequence[str]) -> list[Row]:
-    """Return rows of texts, the same each time."""
+    """Return rows of texts, one for each id, which comes first."""
     texts = ", ".join(f"({column})::text" for column in columns)
-    return _query(what, f"SELECT {texts} FROM {table} ORDER BY 1")[1]
+    return _query(what, f"SELECT DISTINCT ON (1) {texts} FROM {table} ORDER BY 1")[1]
 
 
 def _query(what: str, query: str) -> tuple[list[str], list[Row]]:
@@ -285,12 +317,6 @@ def _query(what: str, query: str) -> tuple[list[str], list[Row]]:
         except psycopg.Error as error:
             words = f"{type(error).__name__}, {error.sqlstate}"
             raise AdoptingFailed(f"The {what} cannot be read: PostgreSQL's {words}.") from None
-
-
-def _one(query: str, values: Any = None) -> Row:
-    with connection.cursor() as cursor:
-        cursor.execute(query, values)
-        return tuple(cursor.fetchone())
 
 
 def _uuid(value: str | None, what: str) -> UUID:

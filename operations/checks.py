@@ -16,9 +16,7 @@ from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 
 ROLES = ["anon", "authenticated"]
-OWN_SCHEMA = (
-    "Set DATABASE_SCHEMA, for example to voices: migrate makes it, and puts all tables there."
-)
+OWN_SCHEMA = "Set DATABASE_SCHEMA to a new name, such as voices: migrate makes it, and puts all tables there."
 NAMED = """
     SELECT relname FROM pg_class
     WHERE relnamespace = to_regnamespace(current_schema()) AND relname = ANY(%s)
@@ -34,9 +32,9 @@ EXPOSED = """
     ORDER BY c.relname
 """
 OPENED = """
-    SELECT count(*) FROM pg_default_acl d
+    SELECT DISTINCT d.defaclnamespace = 0 FROM pg_default_acl d
     CROSS JOIN aclexplode(d.defaclacl) a
-    JOIN pg_roles r ON r.oid = a.grantee AND r.rolname = ANY(%s)
+    JOIN pg_roles r ON r.rolname = ANY(%s) AND (a.grantee = 0 OR pg_has_role(r.oid, a.grantee, 'USAGE'))
     LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace
     WHERE d.defaclobjtype = 'r' AND d.defaclrole = (SELECT oid FROM pg_roles WHERE rolname = current_user)
     AND (d.defaclnamespace = 0 OR n.nspname = current_schema())
@@ -56,13 +54,17 @@ def check_tables(databases: Any = None, **_: Any) -> list[CheckMessage]:
 
 def api_roles() -> list[str]:
     """Return those of ROLES that there are. Raises django.db.Error."""
-    return [
-        name for (name,) in _rows("SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)", ROLES)
-    ]
+    return [name for (name,) in rows("SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)", ROLES)]
+
+
+def own_schema() -> str | None:
+    """Return the schema that our tables are in, None while there is none. Raises django.db.Error."""
+    [[name]] = rows("SELECT current_schema()")
+    return name
 
 
 def _faults() -> Iterator[CheckMessage]:
-    [[schema]] = _rows("SELECT current_schema()")
+    schema = own_schema()
     if settings.DATABASE_SCHEMA and schema not in (None, settings.DATABASE_SCHEMA):
         words = f"The connection is in the schema {schema}, not in DATABASE_SCHEMA: a pooler dropped it."
         yield Error(
@@ -73,9 +75,12 @@ def _faults() -> Iterator[CheckMessage]:
         return
     migrated = {app for app, _ in MigrationRecorder(connection).applied_migrations()}
     is_ours = "agencies" in migrated
-    models = apps.get_models(include_auto_created=True)
-    tables = {model._meta.db_table for model in models if model._meta.managed}
-    if not is_ours and (foreign := sorted(name for (name,) in _rows(NAMED, list(tables)))):
+    if not is_ours and not migrated <= apps.app_configs.keys():
+        migrated = set()  # by another project
+    models = [model._meta for model in apps.get_models(include_auto_created=True)]
+    tables = {model.db_table: model.app_label for model in models if model.managed}
+    new = [name for name, app in tables.items() if app not in migrated]
+    if foreign := sorted(name for (name,) in rows(NAMED, new)):
         words = f"These are there, and not ours: {', '.join(foreign)}. Nothing was changed."
         hint = (
             f"{OWN_SCHEMA} `manage.py adopt_supabase` takes over what they hold: docs/adopting.md."
@@ -90,26 +95,31 @@ def _faults() -> Iterator[CheckMessage]:
     if not (roles := api_roles()):
         return
     among = ", ".join(["PUBLIC", *roles])
-    exposed = [name for (name,) in _rows(EXPOSED, ROLES, [*tables, "django_migrations"])]
+    exposed = [name for (name,) in rows(EXPOSED, ROLES, [*tables, "django_migrations"])]
     if exposed:
         words = f"Supabase's roles anon or authenticated reach these tables: {', '.join(exposed)}."
         names = ", ".join(f'"{schema}"."{name}"' for name in exposed)
-        yield Error(words, hint=f"REVOKE ALL ON {names} FROM {among};", id="operations.E002")
-    [[opens]] = _rows(OPENED, ROLES)
-    if opens:
+        close = f"REVOKE ALL ON {names} FROM {among};"
+        rest = (
+            "-- Not enough where another role granted it, or is between: REVOKE it from that one."
+        )
+        yield Error(words, hint=f"{close} {rest}", id="operations.E002")
+    for (is_everywhere,) in rows(OPENED, ROLES):
         words = "Default privileges open each new table to Supabase's roles anon or authenticated."
-        close = f'ALTER DEFAULT PRIVILEGES IN SCHEMA "{schema}" REVOKE ALL ON TABLES FROM {among};'
+        where = "" if is_everywhere else f' IN SCHEMA "{schema}"'
+        close = f"ALTER DEFAULT PRIVILEGES{where} REVOKE ALL ON TABLES FROM {among};"
         yield Error(words, hint=close if is_ours else OWN_SCHEMA, id="operations.E003")
 
 
 def _is_in_public() -> bool:
     query = "SELECT to_regclass('public.django_migrations') IS NOT NULL"
-    if not _rows(query)[0][0]:
+    if not rows(query)[0][0]:
         return False
-    return bool(_rows("SELECT 1 FROM public.django_migrations WHERE app = 'agencies' LIMIT 1"))
+    return bool(rows("SELECT 1 FROM public.django_migrations WHERE app = 'agencies' LIMIT 1"))
 
 
-def _rows(query: str, *values: Any) -> list[tuple[Any, ...]]:
+def rows(query: str, *values: Any) -> list[tuple[Any, ...]]:
+    """Return what a query finds. Raises django.db.Error."""
     with connection.cursor() as cursor:
         cursor.execute(query, values)
         return list(cursor.fetchall())

@@ -8,11 +8,12 @@ from datetime import timedelta
 from itertools import product
 from typing import Any
 
-from django.db.models import Count, DurationField, F, Max, QuerySet, Sum, Value
+from django.db.models import Count, F, Max, QuerySet, Sum, Value
 from django.db.models.functions import Greatest
 from django.utils import timezone
-from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client import Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
+from prometheus_client.registry import Collector
 
 from agencies.models import Agency
 from operations.models import PrunedRuns
@@ -24,28 +25,24 @@ ENDED = [status for status in SyncRun.Status if status != SyncRun.Status.RUNNING
 SUCCEEDED = SyncRun.objects.filter(status=SyncRun.Status.SUCCEEDED)
 COUNTED = ("runs", "duration", "retries", *ANSWERS.values())  # of ended runs
 
-NOTHING = Value(timedelta(), output_field=DurationField())
-
 Sums = dict[str, Any]
 
 
 def exposition() -> bytes:
     """Return all figures in Prometheus's text format. Raises django.db.Error."""
-    registry = CollectorRegistry()
-    registry.register(History())
-    return generate_latest(registry)
+    return generate_latest(History())
 
 
 def summed(runs: QuerySet[SyncRun]) -> QuerySet[SyncRun, Any]:
     """Return trigger and status, and what runs of each amount to: the columns of PrunedRuns."""
     # Machines' clocks differ: a run may have ended before it began.
-    took = Sum(Greatest(F("finished_at") - F("started_at"), NOTHING, output_field=DurationField()))
+    took = Sum(Greatest(F("finished_at") - F("started_at"), Value(timedelta())))
     rest: dict[str, Any] = {name: Sum(name) for name in COUNTED[2:]}
     grouped = runs.order_by().values("trigger", "status")
     return grouped.annotate(runs=Count("pk"), duration=took, **rest)
 
 
-class History:
+class History(Collector):
     """A collector of Prometheus's client."""
 
     def collect(self) -> Iterator[Metric]:

@@ -149,7 +149,8 @@ elif _database["ENGINE"] == "django.db.backends.postgresql":
         "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2,
     } | _database.get("OPTIONS", {})  # fmt: skip
     if DATABASE_SCHEMA:
-        _database["OPTIONS"]["options"] = f"-c search_path={DATABASE_SCHEMA}"
+        _given = _database["OPTIONS"].get("options", "")
+        _database["OPTIONS"]["options"] = f"{_given} -c search_path={DATABASE_SCHEMA}"
     _database["CONN_HEALTH_CHECKS"] = True
     _database["DISABLE_SERVER_SIDE_CURSORS"] = True  # a pooler in transaction mode has none
 _cache: dict[str, Any] = CACHES["default"]

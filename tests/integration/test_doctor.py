@@ -32,14 +32,9 @@ def doctor() -> tuple[int, dict[str, str]]:
         call_command("doctor", stdout=out, no_color=True)
     except CommandError as error:
         code = error.returncode
-    lines = [line[6:].partition(": ") for line in out.getvalue().splitlines()]
-    assert [subject for subject, _, _ in lines][: len(SUBJECTS)] == SUBJECTS
-    faults = {
-        line[6:].partition(": ")[0]: line.partition(": ")[2]
-        for line in out.getvalue().splitlines()
-        if line.startswith("FAULT")
-    }
-    return code, faults
+    lines = [line.partition(": ") for line in out.getvalue().splitlines()]
+    assert [start[6:] for start, _, _ in lines][: len(SUBJECTS)] == SUBJECTS
+    return code, {start[6:]: found for start, _, found in lines if start.startswith("FAULT")}
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 from agencies.models import User
 from tests.support.answers import ADDRESSES, REFRESH, TOKEN, assert_error
 from tests.support.environment import PASSWORD, SERVICE_KEY
-from tests.support.project import Project, free_port
+from tests.support.project import Project, children, free_port
 from tests.support.services import redis_database
 from tests.ultravox import Ultravox
 
@@ -224,7 +224,7 @@ def test_many_logins_at_once_take_little_memory(project: Callable[..., Project])
 
     def peak() -> int:
         """Return the most memory that the web server's process ever had, in MB."""
-        [worker] = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+        [worker] = children(server)
         found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{worker}/status").read_text())
         assert found
         return int(found[1]) // 1000

@@ -24,7 +24,7 @@ import requests
 from tests.support.environment import PASSWORD, SERVICE_KEY
 from tests.support.instances import PostgreSQL, RabbitMQ, Redis
 from tests.support.nginx import Nginx
-from tests.support.project import Database, Project, free_port, wait_for
+from tests.support.project import Database, Project, children, free_port, wait_for
 from tests.ultravox import Exchange, Ultravox
 
 pytestmark = pytest.mark.nightly
@@ -158,9 +158,7 @@ class Fleet:
 
     def kill_child(self, name: str) -> None:
         """Kill one of the processes that serve requests, not the one that made it."""
-        pid = self.running[name].pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        os.kill(int(children[0]), signal.SIGKILL)
+        os.kill(children(self.running[name].pid)[0], signal.SIGKILL)
 
     def _supervise(self) -> None:
         while not self._over.wait(0.2):

@@ -18,15 +18,14 @@ import pytest
 import requests
 
 from tests.support.environment import ENVIRONMENT, SERVICE_KEY
-from tests.support.nginx import find
 from tests.support.project import ROOT, Project, free_port, wait_for
 from tests.support.seeding import add_agency
+from tests.support.tools import find
 from tests.ultravox import Ultravox
 
 pytestmark = pytest.mark.nightly
 
 BASE = "docker.io/library/python:3.11-slim-bookworm"
-INSTALL = "apt-get install --no-install-recommends buildah debootstrap crun"
 PACKAGES = "ca-certificates,python3,python3-venv"
 TLS = "/etc/ssl/certs:/etc/ssl/certs:ro"  # for pip, wherever that is
 CODE = ("agencies", "operations", "voiceproject", "voices")
@@ -39,7 +38,7 @@ class Image:
 
     def __init__(self, folder: Path) -> None:
         stores = ("--root", str(folder / "storage"), "--runroot", str(folder / "run"))
-        self._buildah = [find("buildah", INSTALL), *stores, "--storage-driver", "vfs"]
+        self._buildah = [find("buildah", "buildah crun"), *stores, "--storage-driver", "vfs"]
         self._make_base(folder / "base")
         self._copy_context(folder / "context")
         options = ("--quiet", "--format", "docker", "--isolation", "chroot", "--pull-never")
@@ -61,7 +60,7 @@ class Image:
         return [*self._buildah, "run", *options, self.container, "--", *command]
 
     def _make_base(self, folder: Path) -> None:
-        debootstrap = find("debootstrap", INSTALL)
+        debootstrap = find("debootstrap")
         options = ("--variant=minbase", f"--include={PACKAGES}", "bookworm")
         run(debootstrap, *options, str(folder))
         (folder / "usr/local/bin/python").symlink_to("/usr/bin/python3")

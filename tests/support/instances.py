@@ -14,8 +14,8 @@ from typing import Any, Self
 import psycopg
 import redis
 
-from tests.support.nginx import find
 from tests.support.project import free_port, wait_for
+from tests.support.tools import find
 
 
 class Instance:
@@ -80,7 +80,7 @@ class PostgreSQL(Instance):
         shutil.chown(self.data, self.user)
         make = ("initdb", "--auth=trust", "--username=postgres", "--no-sync", "-D", self.data)
         subprocess.run(
-            [self._find(make[0]), *make[1:]], cwd=self.data, check=True,
+            [find(make[0], "postgresql"), *make[1:]], cwd=self.data, check=True,
             stdout=subprocess.DEVNULL, **self.options(),
         )  # fmt: skip
 
@@ -101,14 +101,10 @@ class PostgreSQL(Instance):
         options = [
             option for name, value in settings.items() for option in ("-c", f"{name}={value}")
         ]
-        return [self._find("postgres"), "-D", self.data, *options]
+        return [find("postgres", "postgresql"), "-D", self.data, *options]
 
     def connect(self) -> None:
         psycopg.connect(self.url, connect_timeout=2).close()
-
-    def _find(self, program: str) -> str:
-        places = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"))
-        return str(places[-1]) if places else find(program, "apt-get install postgresql")
 
 
 class Redis(Instance):
@@ -125,7 +121,7 @@ class Redis(Instance):
             "yes",
             "--save", "", "--dir", str(self.folder),
         )  # fmt: skip
-        return [find("redis-server", "apt-get install redis-server"), *options]
+        return [find("redis-server"), *options]
 
     def connect(self) -> None:
         with redis.Redis.from_url(self.url) as client:
@@ -150,9 +146,8 @@ class RabbitMQ(Instance):
         return {"env": os.environ | own, "start_new_session": True}
 
     def command(self) -> list[str]:
-        install = "apt-get install rabbitmq-server"
         server = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the one on PATH changes the user
-        return [str(server) if server.exists() else find("rabbitmq-server", install)]
+        return [str(server) if server.exists() else find("rabbitmq-server")]
 
     def stop(self) -> None:
         with contextlib.suppress(ProcessLookupError):

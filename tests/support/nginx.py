@@ -1,35 +1,27 @@
 """A real nginx with the project's own configuration, on free ports of this machine."""
 
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
-
 from tests.support.project import ROOT, free_port, wait_for
+from tests.support.tools import find
 
 CONFIGURATION = ROOT / "deploy" / "nginx.conf"
-INSTALL = "apt-get install --no-install-recommends nginx-light openssl curl"
 CERTIFY = (
     "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=nginx"
     " -addext subjectAltName=IP:127.0.0.1 -keyout certificate.pem -out certificate.pem"
 )
 
 
-def find(program: str, install: str = INSTALL) -> str:
-    found = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")
-    return found or pytest.skip(f"{program} is missing: {install}")
-
-
 class Nginx:
     """nginx in front of web servers at these URLs; `url` and `https_url` are its own."""
 
     def __init__(self, upstreams: str | Sequence[str], folder: Path) -> None:
-        nginx, openssl = find("nginx"), find("openssl")
+        nginx, openssl = find("nginx", "nginx-light"), find("openssl")
         self.folder = folder / "nginx"
         self.folder.mkdir()
         self.certificate = self.folder / "certificate.pem"

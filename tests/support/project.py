@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import psycopg
 import pytest
@@ -39,6 +39,11 @@ def wait_for(condition: Callable[[], Any], timeout: float = 20, what: str = "") 
         assert time.monotonic() < end, f"not within {timeout} s: {what or condition}"
         time.sleep(0.05)
     return value
+
+
+def children(pid: int) -> list[int]:
+    """Return the ids of a process's children."""
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 SLOW = {
@@ -92,7 +97,7 @@ class Database:
         self.url = url
 
     @classmethod
-    def create(cls, folder: Path, template: "Database | None" = None) -> "Database":
+    def create(cls, folder: Path, template: "Database | None" = None) -> Self:
         if not IS_POSTGRESQL:
             file = folder / "db.sqlite3"
             if template:

@@ -1,11 +1,15 @@
-"""The tools that read what deploy/ holds."""
+"""Programs that tests run, and the tools that read what deploy/ holds."""
 
 import json
+import os
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.support.project import ROOT
 
@@ -16,8 +20,33 @@ VARIABLES = {
 }  # fmt: skip
 
 
-def run(*command: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+# Debian's PostgreSQL is not on PATH, but for wrappers.
+POSTGRESQL = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
+PATH = os.pathsep.join([*POSTGRESQL, os.environ["PATH"], "/usr/sbin"])
+
+
+def run(*command: str, folder: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def shell(command: str, folder: Path, **environment: str) -> None:
+    """Run a line of a document."""
+    command = command.replace("python ", f"{shlex.quote(sys.executable)} ", 1)
+    done = run("sh", "-ec", command, folder=folder, PATH=PATH, **environment)
+    assert done.returncode == 0, done.stderr
+
+
+def find(program: str, packages: str = "") -> str:
+    """Return the path of a program of the system's, or skip the test."""
+    install = f"apt-get install --no-install-recommends {packages or program}"
+    return shutil.which(program, path=PATH) or pytest.skip(f"{program} is missing: {install}")
 
 
 def of_venv(program: str) -> str:

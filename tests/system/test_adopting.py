@@ -1,6 +1,7 @@
 """Taking over where Supabase was: docs/adopting.md, on a database that looks like a Supabase project's."""
 
 import re
+import shlex
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,8 +14,8 @@ import pytest
 import requests
 
 from tests.support.jwks import claims
-from tests.support.nginx import find
 from tests.support.project import ROOT, Database, Project, free_port, on_postgresql, wait_for
+from tests.support.tools import find, shell
 from tests.ultravox import API_KEY, Ultravox
 
 pytestmark = on_postgresql
@@ -28,7 +29,7 @@ NOT_UPDATABLE = psycopg.errors.ObjectNotInPrerequisiteState
 DENIED = psycopg.errors.InsufficientPrivilege
 
 
-class Supabase:
+class Supabase(Database):
     """A project's database: what its API lets in, and what there is."""
 
     TABLES: ClassVar = (
@@ -36,28 +37,41 @@ class Supabase:
         " WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1"
     )
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
-        database.script(SUPABASE_SQL)
-        database.rows(
-            "INSERT INTO vault.secrets VALUES ('first', %s), ('second', 'key-two')", API_KEY
-        )
-
     @property
     def tables(self) -> list[str]:
-        return [name for (name,) in self.database.rows(self.TABLES)]
+        return [name for (name,) in self.rows(self.TABLES)]
 
     def ask(self, query: str, role: str = "anon") -> list[tuple[Any, ...]]:
         """Run a query as whoever has the public key, by PostgREST."""
-        with psycopg.connect(self.database.url) as connection:
+        with psycopg.connect(self.url) as connection:
             connection.execute(f"SET ROLE {role}")
             cursor = connection.execute(query)
             return cursor.fetchall() if cursor.description else []
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Supabase:
+    """What databases of tests are copied from."""
+    plain = Supabase.create(tmp_path_factory.mktemp("plain"))
+    plain.script(SUPABASE_SQL)
+    plain.rows("INSERT INTO vault.secrets VALUES ('first', %s), ('second', 'key-two')", API_KEY)
+    return plain
+
+
+@pytest.fixture(scope="module")
+def moved_in(plain: Supabase, tmp_path_factory: pytest.TempPathFactory) -> Supabase:
+    """The same for tests with a site, whose tables are in a schema of their own."""
+    folder = tmp_path_factory.mktemp("moved_in")
+    moved_in = Supabase.create(folder, plain)
+    done = Project(moved_in, folder, DATABASE_SCHEMA="voices").manage("migrate", "-v", "0")
+    assert done.returncode == 0, done.stderr
+    return moved_in
+
+
 @pytest.fixture
-def supabase(tmp_path: Path) -> Supabase:
-    return Supabase(Database.create(tmp_path))
+def supabase(request: pytest.FixtureRequest, tmp_path: Path) -> Supabase:
+    template = "moved_in" if "site" in request.fixturenames else "plain"
+    return Supabase.create(tmp_path, request.getfixturevalue(template))
 
 
 @pytest.fixture
@@ -69,7 +83,7 @@ def make(
 
     def make(**environment: str) -> Project:
         own = {"ULTRAVOX_API_URL": ultravox.url, "SUPABASE_JWT_SECRET": SECRET}
-        made.append(Project(supabase.database, tmp_path, **own | environment))
+        made.append(Project(supabase, tmp_path, **own | environment))
         return made[-1]
 
     yield make
@@ -79,24 +93,13 @@ def make(
 
 @pytest.fixture
 def site(make: Callable[..., Project]) -> Project:
-    site = make(DATABASE_SCHEMA="voices")
-    done = site.manage("migrate", "-v", "0")
-    assert done.returncode == 0, done.stderr
-    return site
+    return make(DATABASE_SCHEMA="voices")
 
 
 def adopt(site: Project, *options: str) -> str:
     """Run the guide's command, with more options, and return what it says."""
-    [command] = re.findall(
-        r"^    python manage\.py adopt_supabase \\\n((?:      .*\n)+)", GUIDE, re.M
-    )
-    words = [re.sub(r"^\s+|\s*\\$", "", line) for line in command.splitlines()]
-    given = [
-        part.strip("'").strip('"')
-        for word in words
-        for part in re.findall(r"'[^']*'|\"[^\"]*\"|\S+", word)
-    ]
-    done = site.manage("adopt_supabase", *given, *options)
+    [command] = re.findall(r"^    python manage\.py (adopt_supabase (?:.*\\\n)+.*)", GUIDE, re.M)
+    done = site.manage(*shlex.split(command.replace("\\\n", "")), *options)
     assert done.returncode == 0, done.stderr
     for secret in (
         API_KEY,
@@ -127,13 +130,16 @@ def test_migrate_beside_tables_of_others_changes_nothing(
         assert done.returncode == 1
         assert "agencies, ultravox_voices" in done.stderr
         assert "DATABASE_SCHEMA" in done.stderr
+    for option in ("--plan", "--check"):
+        make(DATABASE_SCHEMA="voices").manage("migrate", option)
+        assert supabase.value("SELECT to_regnamespace('voices')") is None
     assert supabase.tables == before
 
 
 def test_migrate_beside_a_view_or_others_migrations(
     supabase: Supabase, make: Callable[..., Project]
 ) -> None:
-    supabase.database.script(
+    supabase.script(
         "DROP TABLE public.agencies, public.ultravox_voices CASCADE;"
         "CREATE VIEW public.ultravox_voices AS SELECT 1 AS id;"
         "CREATE TABLE public.django_migrations (id int, app text, name text, applied timestamptz);"
@@ -148,36 +154,22 @@ def test_migrate_beside_a_view_or_others_migrations(
     assert supabase.tables == before
 
 
-def test_what_changes_nothing_makes_no_schema(
-    supabase: Supabase, make: Callable[..., Project]
+def test_migrate_goes_on_where_it_stopped(supabase: Supabase, make: Callable[..., Project]) -> None:
+    site = make(DATABASE_SCHEMA="voices")
+    for arguments in (["contenttypes"], [], ["agencies", "zero"], []):
+        done = site.manage("migrate", *arguments)
+        assert done.returncode == 0, done.stderr
+    assert "voices.users" in supabase.tables
+
+
+def test_a_schema_of_its_own_is_out_of_reach_and_what_was_opened_is_told(
+    supabase: Supabase, site: Project
 ) -> None:
-    for option in ("--plan", "--check"):
-        make(DATABASE_SCHEMA="voices").manage("migrate", option)
-        assert supabase.database.value("SELECT to_regnamespace('voices')") is None
-
-
-def test_migrate_does_not_open_tables_to_the_public_key(
-    supabase: Supabase, make: Callable[..., Project]
-) -> None:
-    supabase.database.rows("DROP TABLE public.agencies, public.ultravox_voices CASCADE")
-    before = supabase.tables
-    done = make().manage("migrate")
-    assert done.returncode == 1
-    assert "Default privileges open each new table" in done.stderr
-    assert supabase.tables == before
-
-
-def test_a_schema_of_its_own_is_out_of_reach(supabase: Supabase, site: Project) -> None:
-    assert {"voices.users", "voices.agencies", "voices.django_migrations"} <= set(supabase.tables)
-    assert not [name for name in supabase.tables if name == "public.users"]
     for role in ("anon", "authenticated"):
         with pytest.raises(DENIED):
             supabase.ask("SELECT * FROM voices.users", role)
     assert site.manage("check", "--database", "default").returncode == 0
-
-
-def test_what_was_opened_is_told_and_closed(supabase: Supabase, site: Project) -> None:
-    supabase.database.script(
+    supabase.script(
         "GRANT USAGE ON SCHEMA voices TO anon; GRANT SELECT (password) ON voices.users TO anon;"
         "GRANT UPDATE ON voices.agencies TO authenticated; GRANT USAGE ON SCHEMA voices TO authenticated"
     )
@@ -187,7 +179,7 @@ def test_what_was_opened_is_told_and_closed(supabase: Supabase, site: Project) -
         said = done.stdout + done.stderr
         assert "agencies, users" in said
         [revoke] = set(re.findall(r"REVOKE .*;", said))
-    supabase.database.script(revoke)  # in the schema public, as in Supabase's editor
+    supabase.script(revoke)  # in the schema public, as in Supabase's editor
     assert supabase.ask("SELECT count(*) FROM public.agencies") == [(0,)]  # theirs stays as it is
     assert site.manage("check", "--database", "default").returncode == 0
 
@@ -208,9 +200,9 @@ def test_the_guide_takes_over_what_there_is(
     assert "Note: 1 users belong to no agency that is known here" in told
     assert "Nothing was changed" in told
     count = "SELECT (SELECT count(*) FROM voices.agencies), (SELECT count(*) FROM voices.users)"
-    assert supabase.database.rows(count) == [(0, 0)]
+    assert supabase.rows(count) == [(0, 0)]
     assert "Added 3 agencies; 0 are here already" in adopt(site, "--apply")
-    stored = supabase.database.rows("SELECT ultravox_api_key FROM voices.agencies")
+    stored = supabase.rows("SELECT ultravox_api_key FROM voices.agencies")
     assert API_KEY not in str(stored)
     # Their Supabase tokens work, and their agency's key
     url = site.serve()
@@ -227,19 +219,25 @@ User.objects.filter(pk="{ANNA}").update(is_active=False, agency=None)
 """
     assert site.manage("shell", "-c", code).returncode == 0
     everything = "SELECT a.*, u.* FROM voices.agencies a, voices.users u ORDER BY a.id, u.id"
-    before = supabase.database.rows(everything)
+    before = supabase.rows(everything)
     assert "Added 0 agencies; 3 are here already" in adopt(site, "--apply")
-    assert supabase.database.rows(everything) == before
+    assert supabase.rows(everything) == before
 
 
 def test_a_view_serves_clients_that_still_read_the_table(supabase: Supabase, site: Project) -> None:
-    adopt(site, "--apply", "--view")
+    supabase.rows("CREATE TABLE agents (voice text REFERENCES public.ultravox_voices)")
+    told = adopt(site, "--apply", "--view")
+    assert "the old table, which no sync fills, is what these refer to: public.agents." in told
+    shown = "SELECT id, name FROM public.ultravox_voices"
+    assert supabase.ask(shown) == supabase.ask(shown, "authenticated") == [("open", "Open")]
+    supabase.rows("REVOKE SELECT ON public.ultravox_voices FROM anon")
     adopt(site, "--apply", "--view")  # again
-    assert supabase.ask("SELECT id, name FROM public.ultravox_voices") == [("open", "Open")]
-    assert supabase.database.value("SELECT count(*) FROM public.ultravox_voices_before") == 2
+    with pytest.raises(DENIED):
+        supabase.ask(shown)
+    assert supabase.value("SELECT count(*) FROM public.ultravox_voices_before") == 2
     with pytest.raises(DENIED):
         supabase.ask("SELECT * FROM public.ultravox_voices_before")
-    supabase.database.rows("GRANT ALL ON public.ultravox_voices TO authenticated")
+    supabase.rows("GRANT ALL ON public.ultravox_voices TO authenticated")
     for query in (
         "SELECT definition FROM public.ultravox_voices",
         "INSERT INTO public.ultravox_voices (id, name, last_synced_at) VALUES ('x', 'x', now())",
@@ -251,47 +249,63 @@ def test_a_view_serves_clients_that_still_read_the_table(supabase: Supabase, sit
     assert site.manage("check", "--database", "default").returncode == 0
 
 
-@pytest.mark.parametrize(
-    ("expression", "said"),
-    [
-        ("nextval('public.counter')::text", "25006"),
-        ("(DELETE FROM public.agencies RETURNING name)", "syntax error"),
-        (
-            "name)::text FROM agencies; DROP TABLE profiles CASCADE; SELECT (name",
-            "multiple commands",
-        ),
-        ("no_such_column", 'column "no_such_column" does not exist'),
-        ("(name || '-a-secret')::int", "InvalidTextRepresentation, 22P02"),
-        ("to_tsquery(name || '& & a-secret')", "SyntaxError, 42601"),
-    ],
-)
-def test_an_expression_reads_and_no_more(
-    supabase: Supabase, site: Project, expression: str, said: str
+def test_a_backup_of_the_schema_is_restored(
+    supabase: Supabase, site: Project, tmp_path: Path
 ) -> None:
-    supabase.database.rows("CREATE SEQUENCE public.counter")
+    """Beside what there is, and into an empty database."""
+    find("pg_dump", "postgresql-client")
+    adopt(site, "--apply", "--view")
+    commands = re.findall(r"^    ((?:pg_dump|psql|pg_restore) .*)$", GUIDE, re.M)
+    dump, *restore = commands
+    users = "SELECT id, email FROM voices.users ORDER BY id"
+    before = supabase.rows(users)
+    shell(dump, tmp_path, DATABASE_URL=supabase.url)
+    supabase.script("DELETE FROM voices.users; DELETE FROM public.profiles")
+    for database in (supabase, Database.create(tmp_path)):
+        for command in restore:
+            shell(command, tmp_path, DATABASE_URL=database.url)
+        assert database.rows(users) == before
+    assert supabase.rows("SELECT * FROM public.profiles") == []
+    site.manage("adopt_supabase", "--view", "--apply")
+    assert supabase.ask("SELECT id FROM public.ultravox_voices") == [("open",)]
+
+
+ODD = {
+    "--agency-id=name": "no UUIDs",
+    "--agency-key=nextval('public.counter')::text": "25006",
+    "--agency-key=(DELETE FROM public.agencies RETURNING name)": "syntax error",
+    "--agency-key=name)::text FROM agencies; DROP TABLE profiles CASCADE; SELECT (name": "multiple commands",
+    "--agency-key=no_such_column": 'column "no_such_column" does not exist',
+    "--agency-key=(name || '-a-secret')::int": "InvalidTextRepresentation, 22P02",
+    "--agency-key=to_tsquery(name || '& & a-secret')": "SyntaxError, 42601",
+}
+
+
+def test_an_expression_reads_and_no_more(supabase: Supabase, site: Project) -> None:
+    supabase.rows("CREATE SEQUENCE public.counter")
     before = supabase.tables
-    command = (
-        "adopt_supabase",
-        "--agencies=public.agencies",
-        f"--agency-key={expression}",
-        "--apply",
-    )
-    done = site.manage(*command)
-    assert done.returncode == 1
-    assert re.search(said, done.stderr), done.stderr
-    assert "a-secret" not in done.stderr
+    for option, said in ODD.items():
+        done = site.manage("adopt_supabase", "--agencies=public.agencies", option, "--apply")
+        assert done.returncode == 1
+        assert said in done.stderr
+        assert "a-secret" not in done.stderr
+        assert "First" not in done.stderr
     assert supabase.tables == before
-    assert supabase.database.value("SELECT count(*) FROM voices.agencies") == 0
+    assert supabase.value("SELECT count(*) FROM voices.agencies") == 0
+    session = "--agency-name=set_config('search_path', 'public', false)"
+    done = site.manage("adopt_supabase", "--agencies=public.agencies", session)
+    assert "Would add 3 agencies" in done.stdout, done.stderr
 
 
 def test_odd_tables_are_taken_as_far_as_can_be(supabase: Supabase, site: Project) -> None:
-    supabase.database.script("""
+    supabase.script("""
         CREATE TYPE public.kind AS ENUM ('public', 'private');
         CREATE DOMAIN public.address AS text;
-        CREATE TABLE public.odd_voices (id bigint, name public.kind, ownership public.kind, definition text);
+        CREATE TABLE public.odd_voices
+            (id bigint, name public.kind, ownership public.kind, definition text, last_synced_at text);
         INSERT INTO public.odd_voices VALUES
-            (7, 'public', 'public', '{"a": 1}'), (8, NULL, NULL, 'no JSON'), (NULL, NULL, NULL, NULL),
-            (9, NULL, NULL, NULL);
+            (7, 'public', 'public', '{"a": 1}', '2024-05-01 10:00:00'), (8, NULL, NULL, 'no JSON', NULL),
+            (NULL, NULL, NULL, NULL, NULL), (9, NULL, NULL, NULL, 'infinity'), (9, NULL, NULL, NULL, '');
         CREATE TABLE public.members (id text, mail public.address, of_agency text);
         INSERT INTO public.members VALUES
             ('00000000-0000-4000-8000-00000000000a', 'Zoe@Example.com', NULL),
@@ -307,72 +321,93 @@ def test_odd_tables_are_taken_as_far_as_can_be(supabase: Supabase, site: Project
         assert f"Added {number} users" in done.stdout
         assert f"Added {2 * number} voices" in done.stdout
         assert "2 voices cannot be stored" in done.stdout
-    voices = "SELECT id, name, ownership, definition FROM voices.ultravox_voices ORDER BY id"
-    assert supabase.database.rows(voices) == [
-        ("7", "public", "public", {"a": 1}),
-        ("9", "", None, None),
+    voices = (
+        "SELECT id, name, ownership, definition, last_synced_at > now() - interval '1 hour'"
+        " FROM voices.ultravox_voices ORDER BY id"
+    )
+    assert supabase.rows(voices) == [
+        ("7", "public", "public", {"a": 1}, False),
+        ("9", "", None, None, True),
     ]
-    assert supabase.database.rows("SELECT email FROM voices.users") == [("zoe@example.com",)]
+    assert supabase.rows("SELECT email FROM voices.users") == [("zoe@example.com",)]
 
 
 def test_a_key_that_was_forgotten_comes_later(supabase: Supabase, site: Project) -> None:
     command = ("adopt_supabase", "--agencies=public.agencies", "--apply")
     assert "3 agencies come without a key" in site.manage(*command).stdout
+    changed_meanwhile = """
+from operations.adopting import Source, apply, find
+found = find(Source(agencies="public.agencies", agency_key="get_agency_credentials(id)"), view=False)
+agency = Agency.objects.get(name="Second agency"); agency.name = "Renamed"; agency.save()
+found.keys = {agency.pk: found.keys[agency.pk]}
+apply(found, view=False)
+"""
+    done = site.manage("shell", "-c", changed_meanwhile)
+    assert done.returncode == 0, done.stderr
     key = "--agency-key=get_agency_credentials(id)"  # found without its schema
-    code = (
-        "a = Agency.objects.get(name='Second agency'); a.created_at -= timedelta(days=1); a.save()"
-    )
-    assert site.manage("shell", "-c", f"from datetime import timedelta; {code}").returncode == 0
     assert "1 agencies that came without a key have one now" in site.manage(*command, key).stdout
-    stored = "SELECT count(*) FROM voices.agencies WHERE ultravox_api_key <> ''"
-    assert supabase.database.value(stored) == 1  # not of that which was changed here
+    stored = "SELECT name FROM voices.agencies WHERE ultravox_api_key <> ''"
+    assert supabase.rows(stored) == [("First agency",)]
 
 
 def test_rows_that_policies_hide_are_no_empty_table(
     supabase: Supabase, site: Project, make: Callable[..., Project]
 ) -> None:
     role = f"rls_{uuid.uuid4().hex[:8]}"
-    supabase.database.script(
+    supabase.script(
         f"CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA voices TO {role};"
         f"GRANT ALL ON ALL TABLES IN SCHEMA voices TO {role}; GRANT SELECT ON public.agencies TO {role}"
     )
     try:
-        url = supabase.database.url.replace("postgres@", f"{role}@", 1)
+        url = supabase.url.replace("postgres@", f"{role}@", 1)
         limited = make(DATABASE_URL=url, DATABASE_SCHEMA="voices")
         done = limited.manage("adopt_supabase", "--agencies=public.agencies")
         assert done.returncode == 1
         assert "row-level security" in done.stderr
     finally:
-        supabase.database.script(f"DROP OWNED BY {role}; DROP ROLE {role}")
+        supabase.script(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
-def test_an_installation_in_public_gets_out(
+def test_an_installation_in_public_is_closed_before_and_after(
     supabase: Supabase, make: Callable[..., Project]
 ) -> None:
-    supabase.database.script(
-        "DROP TABLE public.agencies, public.ultravox_voices CASCADE;"
-        "ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON TABLES FROM anon, authenticated"
-    )
+    supabase.rows("DROP TABLE public.agencies, public.ultravox_voices CASCADE")
+    before = supabase.tables
     site = make()
     done = site.manage("migrate")
+    assert done.returncode == 1
+    assert "Default privileges open each new table" in done.stderr
+    assert supabase.tables == before
+    default = "ALTER DEFAULT PRIVILEGES IN SCHEMA public"
+    supabase.script(
+        f"{default} REVOKE ALL ON TABLES FROM anon, authenticated; {default} GRANT SELECT ON TABLES TO PUBLIC"
+    )
+    assert site.manage("migrate").returncode == 1
+    assert supabase.tables == before
+    supabase.rows(f"{default} REVOKE ALL ON TABLES FROM PUBLIC")
+    done = site.manage("migrate")
     assert done.returncode == 0, done.stderr
-    supabase.database.script(
-        "GRANT SELECT ON public.users TO PUBLIC;"
-        "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO anon, authenticated"
+    supabase.script(
+        "GRANT SELECT ON public.users TO PUBLIC; ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC;"
+        f"{default} GRANT ALL ON TABLES TO anon, authenticated"
     )
     done = make(DATABASE_SCHEMA="voices").manage("migrate")
     assert (done.returncode, "in the schema public already" in done.stderr) == (1, True)
     done = site.manage("migrate")
     assert done.returncode == 1
-    for sql in re.findall(r"(?:REVOKE|ALTER DEFAULT) .*;", done.stderr):
-        supabase.database.script(sql)
+    printed = re.findall(r"(?:REVOKE|ALTER DEFAULT) .*;", done.stderr)
+    assert len(printed) == 3
+    supabase.script("".join(printed))
     assert site.manage("migrate").returncode == 0
-
-
-def test_ids_that_are_no_uuids_are_told(supabase: Supabase, site: Project) -> None:
-    done = site.manage("adopt_supabase", "--agencies=public.agencies", "--agency-id=name")
-    assert (done.returncode, "no UUIDs" in done.stderr) == (1, True)
-    assert "First" not in done.stderr
+    [move] = re.findall(r"^    (CREATE SCHEMA .*?^    END \$\$;)$", GUIDE, re.M | re.S)
+    supabase.script(move)
+    moved = make(DATABASE_SCHEMA="voices")
+    assert moved.manage("migrate").returncode == 0
+    assert (
+        moved.manage("migrate", "voices", "0005").returncode == 0
+    )  # with what it has besides tables
+    left = [name for name in supabase.tables if not name.startswith("voices.")]
+    assert left == before
 
 
 # Through a pooler
@@ -381,9 +416,9 @@ def test_ids_that_are_no_uuids_are_told(supabase: Supabase, site: Project) -> No
 @pytest.fixture
 def pooler(supabase: Supabase, tmp_path: Path) -> Iterator[int]:
     """PgBouncer in transaction mode, before that database; yields its port."""
-    program = find("pgbouncer", "apt-get install --no-install-recommends pgbouncer")
+    program = find("pgbouncer")
     port = free_port()
-    server = psycopg.conninfo.conninfo_to_dict(supabase.database.url)
+    server = psycopg.conninfo.conninfo_to_dict(supabase.url)
     host = f"host={server['host']} port={server.get('port', 5432)}"
     (tmp_path / "users").write_text('"voices_service" "pooled"\n"postgres" ""\n')
     (tmp_path / "pgbouncer.ini").write_text(
@@ -409,8 +444,8 @@ def test_the_service_runs_through_a_pooler_by_a_role_of_its_own(
     sql = told.partition("through a pooler, too:\n")[2].replace("'...'", "'pooled'")
     assert "CREATE ROLE voices_service" in sql
     try:
-        supabase.database.script(sql)
-        name = supabase.database.url.rpartition("/")[2]
+        supabase.script(sql)
+        name = supabase.url.rpartition("/")[2]
         url = f"postgres://voices_service:pooled@127.0.0.1:{pooler}/{name}"
         # It takes no options, and says what to do.
         done = make(DATABASE_URL=url, DATABASE_SCHEMA="voices").manage(
@@ -429,6 +464,4 @@ def test_the_service_runs_through_a_pooler_by_a_role_of_its_own(
         for command in ("prune", "sync_voices"):
             assert pooled.manage(command).returncode == 0
     finally:
-        for project in (site, pooled):
-            project.stop()
-        supabase.database.script("DROP OWNED BY voices_service CASCADE; DROP ROLE voices_service;")
+        supabase.script("DROP OWNED BY voices_service CASCADE; DROP ROLE voices_service;")

@@ -1,22 +1,19 @@
 """The alert rules, as Prometheus itself reads them and plays them through."""
 
 import re
-import subprocess
 from typing import Any
 
 import pytest
 from django.test import Client
 
-from tests.support.nginx import find
 from tests.support.project import ROOT
+from tests.support.tools import find, run
 
 ALERTS = ROOT / "deploy/alerts.yml"
 
 
 def test_each_alert_rings_when_it_should_and_only_then() -> None:
-    promtool = find("promtool", "apt-get install --no-install-recommends prometheus")
-    command = (promtool, "test", "rules", "tests/support/alerts.yml")
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = run(find("promtool", "prometheus"), "test", "rules", "tests/support/alerts.yml")
     assert done.returncode == 0, done.stdout + done.stderr
 
 

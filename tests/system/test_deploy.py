@@ -5,11 +5,8 @@ import shutil
 import sys
 from pathlib import Path
 
-import pytest
-
-from tests.support.nginx import find
 from tests.support.project import on_postgresql
-from tests.support.tools import DEPLOY, compose, of_venv, run
+from tests.support.tools import DEPLOY, compose, find, of_venv, run
 
 
 def test_compose_runs_all_that_there_is(tmp_path: Path) -> None:
@@ -41,7 +38,6 @@ def test_rabbitmq_comes_by_one_more_file(tmp_path: Path) -> None:
     for name in ("web", "worker", "beat"):
         url = "amqp://voices:digits@rabbitmq:5672//"
         assert services[name]["environment"]["CELERY_BROKER_URL"] == url
-    for name in ("web", "worker", "beat"):
         after = services[name]["depends_on"]
         assert {"migrate", "redis", "rabbitmq"} <= after.keys()
 
@@ -63,19 +59,19 @@ def test_the_dockerfile_has_no_faults() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-@pytest.mark.parametrize("kind", ["web", "worker", "beat"])
-def test_systemd_takes_the_units(tmp_path: Path, kind: str) -> None:
-    analyze = find("systemd-analyze", "apt-get install systemd")
+def test_systemd_takes_the_units(tmp_path: Path) -> None:
+    analyze = find("systemd-analyze", "systemd")
     shutil.copytree(DEPLOY / "systemd", tmp_path, dirs_exist_ok=True)
-    unit = tmp_path / f"voices-{kind}.service"
-    text = unit.read_text()
-    [program] = re.findall(r"^ExecStart=/opt/voices-sync/.venv/bin/(\S+)", text, re.MULTILINE)
-    unit.write_text(text.replace("/opt/voices-sync/.venv/bin/", f"{of_venv('')}/"))
-    assert Path(of_venv(program)).exists()
+    units = [tmp_path / f"voices-{kind}.service" for kind in ("web", "worker", "beat")]
+    for unit in units:
+        text = unit.read_text()
+        [program] = re.findall(r"^ExecStart=/opt/voices-sync/.venv/bin/(\S+)", text, re.MULTILINE)
+        unit.write_text(text.replace("/opt/voices-sync/.venv/bin/", f"{of_venv('')}/"))
+        assert Path(of_venv(program)).exists()
     common = tmp_path / "voices-.service.d/common.conf"
     for odd in ("", "Restart=perhaps\n"):  # it is read, too
         common.write_text(common.read_text() + odd)
-        done = run(analyze, "verify", str(unit))
+        done = run(analyze, "verify", *map(str, units))
         assert bool(done.stderr) == bool(odd), done.stderr
 
 

@@ -7,14 +7,13 @@ import re
 import signal
 import socket
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
 from tests.support.environment import PASSWORD, SERVICE_KEY
-from tests.support.project import Project, free_port, on_postgresql, wait_for
+from tests.support.project import Project, children, free_port, on_postgresql, wait_for
 from tests.support.seeding import add_agency, add_user
 from tests.ultravox import Ultravox
 
@@ -145,8 +144,8 @@ def test_a_task_whose_process_dies_is_found_by_its_id(site: Project, ultravox: U
     worker = site.start(*CELERY, "worker", "--concurrency=1", log="worker")
     site.send_sync()
     ultravox.wait_for_requests(1, 30)
-    [child] = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
-    os.kill(int(child), signal.SIGKILL)
+    [child] = children(worker.pid)
+    os.kill(child, signal.SIGKILL)
 
     def found() -> list[str]:
         return [x["request_id"] for x in lines(site, "worker") if "WorkerLost" in x["message"]]

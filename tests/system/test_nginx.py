@@ -21,9 +21,18 @@ import pytest
 import requests
 
 from tests.support.environment import SERVICE_KEY
-from tests.support.nginx import CONFIGURATION, Nginx, find
-from tests.support.project import ROOT, Database, Project, free_port, own_project, wait_for
+from tests.support.nginx import CONFIGURATION, Nginx
+from tests.support.project import (
+    ROOT,
+    Database,
+    Project,
+    children,
+    free_port,
+    own_project,
+    wait_for,
+)
 from tests.support.seeding import add_agency, add_user
+from tests.support.tools import find
 from tests.ultravox import Ultravox
 from voiceproject.errors import ERRORS
 
@@ -541,7 +550,6 @@ def test_a_reload_under_load_loses_no_request(busy: Site, ultravox: Ultravox, wh
     ultravox.latency = 0.1
     reloaded, answers = threading.Event(), list[int]()
     pid = (busy.nginx.process if which == "nginx" else busy.project.server).pid
-    children = Path(f"/proc/{pid}/task/{pid}/children")
 
     def call() -> None:
         while not reloaded.is_set():
@@ -551,9 +559,9 @@ def test_a_reload_under_load_loses_no_request(busy: Site, ultravox: Ultravox, wh
         calls = [pool.submit(call) for _ in range(20)]
         try:
             for _ in range(2):
-                before, count = set(children.read_text().split()), len(answers)
+                before, count = set(children(pid)), len(answers)
                 os.kill(pid, signal.SIGHUP)
-                wait_for(lambda b=before: not b & set(children.read_text().split()), 40)
+                wait_for(lambda b=before: not b & set(children(pid)), 40)
                 wait_for(lambda c=count: len(answers) > c + 20)
         finally:
             reloaded.set()

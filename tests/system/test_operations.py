@@ -1,18 +1,14 @@
 """Every command of docs/operations.md is run, or, where it would change this machine, read by its program."""
 
-import os
 import re
 import shlex
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.project import ROOT, Project, wait_for
-from tests.support.seeding import add_agency
-from tests.support.tools import compose, of_venv, run
+from tests.support.project import ROOT, Database, Project, own_project, wait_for
+from tests.support.tools import compose, find, of_venv, run, shell
 from tests.ultravox import Ultravox
 
 TEXT = (ROOT / "docs/operations.md").read_text()
@@ -37,19 +33,17 @@ DOCKER = re.compile(r"docker compose --file deploy/compose\.yaml (up|exec) (.+)"
 
 
 @pytest.fixture
-def site(project: Callable[..., Project], ultravox: Ultravox) -> Project:
-    """A project in good health."""
-    broker = f"filesystem://{project().folder}/broker"
-    site = project(ULTRAVOX_API_URL=ultravox.url, CELERY_BROKER_URL=broker)
-    add_agency(site)
-    site.start("-m", "celery", "-A", "voiceproject", "worker", "--concurrency=1", log="worker")
-    site.send_sync()
-    runs = "SELECT count(*) FROM voice_sync_runs WHERE status = 'succeeded'"
-    wait_for(lambda: site.database.value(runs) == 1, 30, "the first sync")
-    return site
+def site(synced: Database, ultravox: Ultravox, tmp_path: Path) -> Iterator[Project]:
+    broker = f"filesystem://{tmp_path}/broker"
+    environment = {"ULTRAVOX_API_URL": ultravox.url, "CELERY_BROKER_URL": broker}
+    with own_project(synced, tmp_path, **environment) as site:
+        yield site
 
 
 def test_commands_of_manage_py(site: Project) -> None:
+    site.start("-m", "celery", "-A", "voiceproject", "worker", "--concurrency=1", log="worker")
+    workers = "SELECT count(*) FROM voice_sync_workers"
+    wait_for(lambda: site.database.value(workers), 30, "the worker")  # doctor looks for one
     lines = {match[1] for command in COMMANDS if (match := MANAGE.fullmatch(command))}
     assert {line.split()[0] for line in lines} == {
         "check", "createsuperuser", "doctor", "migrate", "prune", "rotate_credentials", "sendtestemail",
@@ -73,35 +67,19 @@ def test_a_backup_is_restored(site: Project, tmp_path: Path) -> None:
     before = site.database.rows("SELECT * FROM ultravox_voices ORDER BY id")
     assert len(before) == 300
     if site.database.is_postgresql:
-        places = sorted(str(path) for path in Path("/usr/lib/postgresql").glob("*/bin"))
-        path = os.pathsep.join((*places[::-1], os.environ["PATH"]))
-        environment = os.environ | {"DATABASE_URL": site.database.url, "PATH": path}
-        shell(dump, tmp_path, environment)
+        find("pg_dump", "postgresql-client")
+        shell(dump, tmp_path, DATABASE_URL=site.database.url)
         site.database.rows("DELETE FROM ultravox_voices")
         site.database.rows("DROP TABLE agencies CASCADE")
-        shell(restore, tmp_path, environment)
+        shell(restore, tmp_path, DATABASE_URL=site.database.url)
     else:
-        shell(vacuum, tmp_path, dict(os.environ))
-        site.stop()
+        shell(vacuum, tmp_path)
         for file in tmp_path.glob("db.sqlite3*"):
             file.unlink()
         (tmp_path / "voices.sqlite3").rename(tmp_path / "db.sqlite3")
     assert site.database.rows("SELECT * FROM ultravox_voices ORDER BY id") == before
     done = site.manage("sync_voices")  # the key is readable
     assert done.stdout == "Synced 300 voices from Ultravox\n", done.stderr
-
-
-def shell(command: str, folder: Path, environment: dict[str, str]) -> None:
-    command = command.replace("python ", f"{shlex.quote(sys.executable)} ", 1)
-    done = subprocess.run(
-        ["sh", "-ec", command],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def test_commands_of_docker_are_such_that_it_takes(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.embedded_broker import bind, connect, put
-from tests.support.project import Project, on_postgresql, own_project, wait_for
+from tests.support.project import Project, children, on_postgresql, own_project, wait_for
 from tests.support.seeding import add_agency
 from tests.ultravox import API_KEY, Ultravox
 
@@ -252,7 +252,7 @@ def test_a_worker_ends_with_its_beat(scheduled: Project) -> None:
     worker = scheduled.start(*WORKER, "-B", "--pool=solo", "--loglevel=INFO", log="worker")
     wait_for(lambda: "beat: Starting" in scheduled.log("worker"), 40, "beat")
     wait_for(lambda: "ready." in scheduled.log("worker"), 40, "the worker")
-    [beat] = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
-    os.kill(int(beat), signal.SIGKILL)
+    [beat] = children(worker.pid)
+    os.kill(beat, signal.SIGKILL)
     assert worker.wait(20) == 1
     assert "Beat has ended: so does this worker" in scheduled.log("worker")

@@ -2,11 +2,11 @@ from dataclasses import fields
 from typing import Any
 
 import django.db
+from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 
 from operations import adopting
-from operations.checks import check_tables
 from voiceproject.database_errors import in_words
 
 HELP = {
@@ -40,17 +40,14 @@ class Command(BaseCommand):
         if connection.vendor != "postgresql":
             raise CommandError("Set DATABASE_URL to the database of the Supabase project.")
         try:
-            for fault in check_tables(databases=["default"]):
-                raise CommandError(f"{fault.msg}\n{fault.hint}")
+            self.check(tags=[Tags.database], databases=["default"])
             names = [each.name for each in fields(adopting.Source)]
             source = adopting.Source(**{name: options[name] for name in names})
             if (source.agency_key and not source.agencies) or (
                 source.user_agency and not source.users
             ):
                 raise CommandError("Name the table, too: --agencies or --users.")
-            if view:
-                adopting.check_view()
-            found = adopting.find(source)
+            found = adopting.find(source, view=view)
             if apply:
                 adopting.apply(found, view=view)
             self._tell(found, view, apply)

@@ -2,11 +2,11 @@ from typing import Any
 
 import django.db
 from django.conf import settings
+from django.core.checks import Tags
 from django.core.management.base import CommandError
 from django.core.management.commands import migrate
 from django.db import connections
 
-from operations.checks import check_tables
 from voiceproject.database_errors import in_words
 
 
@@ -20,8 +20,7 @@ class Command(migrate.Command):
             except django.db.Error as error:
                 raise CommandError(in_words(error)) from error
         result = super().execute(*args, **options)
-        for fault in check_tables(databases=[options["database"]]):
-            raise CommandError(f"{fault.msg}\n{fault.hint}")
+        self.check(tags=[Tags.database], databases=[options["database"]])
         return result
 
     def _make_schema(self, connection: Any) -> None:
