@@ -4,11 +4,13 @@ import subprocess
 from pathlib import Path
 
 from tests.support import npm
+from tests.support.project import on_sqlite
 
 STATIC = Path(__file__).resolve().parents[2] / "voices" / "static" / "voices"
 PAGE = ("voice-picker.js", "library.js", "library.css")
 
 
+@on_sqlite  # or any database
 def test_types() -> None:
     npm.install(npm.TYPESCRIPT)
     tsc = npm.TYPESCRIPT / "node_modules" / ".bin" / "tsc"

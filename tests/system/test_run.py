@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.support.project import ROOT, free_port, wait_for
+from tests.support.project import ROOT, free_port, on_sqlite, wait_for
 from tests.ultravox import API_KEY, Ultravox
+
+pytestmark = on_sqlite  # it is what `make run` runs on
 
 ADD_AGENCY = "Agency.objects.create(name='Other', ultravox_api_key='a key of another account')"
 
