@@ -7,6 +7,7 @@ What is here is left as it is: it may have been changed since.
 # ruff: noqa: S608  # SQL of the operator's own, which only reads, and of names in this file
 
 import json
+import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,11 @@ VIEW = "public.ultravox_voices"
 TABLES = ("r", "p")  # kinds of pg_class
 ROLE = "voices_service"
 BATCH = 500  # rows a statement
+WHY = {
+    "21000": "an expression gives several rows; name the table before each column, as in users.id",
+    "25006": "an expression writes, which it may not here",
+    "P0001": "a function refuses; call it in psql, by this role, to see why",
+}
 MAX_EMAIL = 254  # characters
 VOICE_COLUMNS = (*COLUMNS, "last_synced_at")
 SHOWN = [name for name in VOICE_COLUMNS if name != "definition"]
@@ -122,7 +128,8 @@ def role_sql() -> str:
     schema, database = _schema(), connection.ops.quote_name(connection.settings_dict["NAME"])
     rights = {"TABLES": "SELECT, INSERT, UPDATE, DELETE", "SEQUENCES": "USAGE"}
     [[is_new]] = checks.rows("SELECT to_regrole(%s) IS NULL", ROLE)
-    lines = [f"CREATE ROLE {ROLE} LOGIN PASSWORD '...';"] if is_new else []
+    password = secrets.token_urlsafe(24)
+    lines = [f"CREATE ROLE {ROLE} LOGIN PASSWORD '{password}';"] if is_new else []
     lines += [
         f"ALTER ROLE {ROLE} SET search_path = {schema};",
         f"GRANT TEMPORARY ON DATABASE {database} TO {ROLE};",
@@ -172,7 +179,7 @@ def _notes_on_view() -> list[str]:
         *(VIEW, VIEW),
     )
     names = ", ".join(name for (name,) in staying)
-    return [f"the old table, which no sync fills, is what these refer to: {names}"] if names else []
+    return [f"these still refer to the old table, which no sync fills: {names}"] if names else []
 
 
 def _make_view() -> None:
@@ -214,9 +221,9 @@ def _find_agencies(rows: list[Row], found: Found) -> None:
             found.keys[id] = key
     found.here["agencies"] = len(rows) - len(found.agencies)
     if blank:
-        found.notes.append(f"{blank} agencies come without a key")
+        found.notes.append(f"agencies without a key: {blank}")
     if found.keys:
-        found.notes.append(f"{len(found.keys)} agencies that came without a key have one now")
+        found.notes.append(f"agencies that came without a key, and have one now: {len(found.keys)}")
 
 
 def _find_users(rows: list[Row], found: Found) -> None:
@@ -231,19 +238,19 @@ def _find_users(rows: list[Row], found: Found) -> None:
         if id in here:
             skipped["here"] += 1
         elif not email or len(email) > MAX_EMAIL:
-            skipped["have no e-mail address, or a longer one than can be, and are left out"] += 1
+            skipped["left out, without an e-mail address, or with one that is too long"] += 1
         elif email in taken:
-            skipped["have the e-mail address of another user, and are left out"] += 1
+            skipped["left out, with the e-mail address of another user"] += 1
         else:
             if agency not in agencies:
-                skipped["belong to no agency that is known here"] += 1
+                skipped["of no agency that is known here"] += 1
                 agency = None
             taken.add(email)
             user = User(pk=id, email=email, agency_id=agency)
             user.set_unusable_password()
             found.users.append(user)
     found.here["users"] = skipped.pop("here", 0)
-    found.notes += [f"{number} users {what}" for what, number in skipped.items()]
+    found.notes += [f"users {what}: {number}" for what, number in skipped.items()]
 
 
 def _find_voices(rows: list[Row], found: Found) -> None:
@@ -267,7 +274,7 @@ def _find_voices(rows: list[Row], found: Found) -> None:
     )  # as syncs write them, lest both wait for each other
     found.here["voices"] = len(rows) - len(found.voices) - odd
     if odd:
-        found.notes.append(f"{odd} voices cannot be stored, and are left out")
+        found.notes.append(f"voices left out, which cannot be stored: {odd}")
 
 
 def _time(text: str | None) -> datetime:
@@ -315,13 +322,15 @@ def _query(what: str, query: str) -> tuple[list[str], list[Row]]:
             cursor.execute(query.encode(), binary=True)
             return [column.name for column in cursor.description or []], cursor.fetchall()
         except psycopg.Error as error:
-            words = f"{type(error).__name__}, {error.sqlstate}"
-            raise AdoptingFailed(f"The {what} cannot be read: PostgreSQL's {words}.") from None
+            words = WHY.get(
+                error.sqlstate or "", f"PostgreSQL's {type(error).__name__}, {error.sqlstate}"
+            )
+            raise AdoptingFailed(f"The {what} cannot be read: {words}.") from None
 
 
 def _uuid(value: str | None, what: str) -> UUID:
     try:
         return UUID(value or "")
     except ValueError:
-        words = f"The ids of the {what} are no UUIDs; give an expression that makes them."
+        words = f"The ids of the {what} are not UUIDs; give an expression that makes them."
         raise AdoptingFailed(words) from None

@@ -15,6 +15,8 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 
+from voices.models import SyncRun
+
 ROLES = ["anon", "authenticated"]
 OWN_SCHEMA = "Set DATABASE_SCHEMA to a new name, such as voices: migrate makes it, and puts all tables there."
 NAMED = """
@@ -87,9 +89,9 @@ def _faults() -> Iterator[CheckMessage]:
         )
         yield Error(words, hint=hint, id="operations.E001")
         return
-    if not is_ours and schema not in (None, "public") and _is_in_public():
-        words = "The tables of this service are in the schema public already."
-        hint = "Leave DATABASE_SCHEMA out, or move them: docs/adopting.md."
+    if not is_ours and (others := _schemas_of_ours(schema)):
+        words = f"The tables of this service are in the schema {others[0]} already."
+        hint = f"Set DATABASE_SCHEMA={others[0]}, or leave it out for public, or move them: docs/adopting.md."
         yield Error(words, hint=hint, id="operations.E005")
         return
     if not (roles := api_roles()):
@@ -111,11 +113,11 @@ def _faults() -> Iterator[CheckMessage]:
         yield Error(words, hint=close if is_ours else OWN_SCHEMA, id="operations.E003")
 
 
-def _is_in_public() -> bool:
-    query = "SELECT to_regclass('public.django_migrations') IS NOT NULL"
-    if not rows(query)[0][0]:
-        return False
-    return bool(rows("SELECT 1 FROM public.django_migrations WHERE app = 'agencies' LIMIT 1"))
+def _schemas_of_ours(schema: str | None) -> list[str]:
+    """Return those with a table of ours: but beside one that DATABASE_SCHEMA names, only public."""
+    query = "SELECT nspname FROM pg_namespace n JOIN pg_class c ON relnamespace = n.oid WHERE relname = %s"
+    found = [name for (name,) in rows(query, SyncRun._meta.db_table) if name != schema]
+    return [name for name in found if name == "public"] if settings.DATABASE_SCHEMA else found
 
 
 def rows(query: str, *values: Any) -> list[tuple[Any, ...]]:

@@ -28,6 +28,7 @@ from tests.support.project import (
     Project,
     children,
     free_port,
+    on_sqlite,
     own_project,
     wait_for,
 )
@@ -35,6 +36,8 @@ from tests.support.seeding import add_agency, add_user
 from tests.support.tools import find
 from tests.ultravox import Ultravox
 from voiceproject.errors import ERRORS
+
+pytestmark = on_sqlite  # or any database: nginx knows none
 
 SYNC, TOKEN, LOGIN = "/api/voices/sync/", "/api/token/", "/admin/login/"
 HOST = {"Host": "voices.example.com"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.project import ROOT, Database, Project, own_project, wait_for
+from tests.support.project import ROOT, Database, Project, on_sqlite, own_project, wait_for
 from tests.support.tools import compose, find, of_venv, run, shell
 from tests.ultravox import Ultravox
 
@@ -40,6 +40,7 @@ def site(synced: Database, ultravox: Ultravox, tmp_path: Path) -> Iterator[Proje
         yield site
 
 
+@on_sqlite  # what they do is tested on both
 def test_commands_of_manage_py(site: Project) -> None:
     site.start("-m", "celery", "-A", "voiceproject", "worker", "--concurrency=1", log="worker")
     workers = "SELECT count(*) FROM voice_sync_workers"

@@ -145,7 +145,7 @@ def test_two_at_once_make_a_virtual_environment_whose_python_is_gone_anew(clone:
         )
 
     both = [start()]
-    wait_for((venv / "bin/python").exists, 30, "the first one's Python")
+    wait_for((venv / "bin/python").exists, 60, "the first one's Python")
     both.append(start())
     outcomes = [(process.communicate(timeout=60)[0], process.returncode) for process in both]
     assert outcomes == [("", 0), ("", 0)]

@@ -64,7 +64,7 @@ class Command(BaseCommand):
     def _tell(self, found: adopting.Found, view: bool, apply: bool) -> None:
         verb = "Added" if apply else "Would add"
         for name, here in found.here.items():
-            self.stdout.write(f"{verb} {len(getattr(found, name))} {name}; {here} are here already")
+            self.stdout.write(f"{verb} {name}: {len(getattr(found, name))}; here already: {here}")
         for note in found.notes:
             self.stdout.write(f"Note: {note}")
         if view:

@@ -7,7 +7,7 @@ from django.core.management.base import CommandError
 from django.core.management.commands import migrate
 from django.db import connections
 
-from voiceproject.database_errors import in_words
+from voiceproject.database_errors import advice, in_words
 
 
 class Command(migrate.Command):
@@ -19,7 +19,12 @@ class Command(migrate.Command):
                 self._make_schema(connections[options["database"]])
             except django.db.Error as error:
                 raise CommandError(in_words(error)) from error
-        result = super().execute(*args, **options)
+        try:
+            result = super().execute(*args, **options)
+        except django.db.Error as error:
+            if words := advice(error):
+                raise CommandError(words) from error
+            raise
         self.check(tags=[Tags.database], databases=[options["database"]])
         return result
 
