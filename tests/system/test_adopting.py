@@ -143,12 +143,14 @@ def test_migrate_beside_a_view_or_others_migrations(
         "DROP TABLE public.agencies, public.ultravox_voices CASCADE;"
         "CREATE VIEW public.ultravox_voices AS SELECT 1 AS id;"
         "CREATE TABLE public.django_migrations (id int, app text, name text, applied timestamptz);"
-        "INSERT INTO public.django_migrations VALUES (1, 'auth', '0001_initial', now())"
+        "INSERT INTO public.django_migrations VALUES"
+        " (1, 'auth', '0001_initial', now()), (2, 'shop', '0001_initial', now());"
+        "CREATE TABLE public.auth_group (id int)"
     )
     before = supabase.tables
     done = make().manage("migrate")
     assert done.returncode == 1
-    assert "ultravox_voices" in done.stderr
+    assert "not ours: auth_group, ultravox_voices." in done.stderr
     assert "DATABASE_SCHEMA" in done.stderr
     assert "Traceback" not in done.stderr
     assert supabase.tables == before
