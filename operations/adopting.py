@@ -269,9 +269,8 @@ def _find_voices(rows: list[Row], found: Found) -> None:
             columns: dict[str, Any] = dict(zip(COLUMNS, row, strict=True))
             columns["definition"] = row[-1] and JSONText(row[-1])
             found.voices.append(Voice(**columns, last_synced_at=_time(synced_at)))
-    found.voices.sort(
-        key=lambda voice: voice.pk
-    )  # as syncs write them, lest both wait for each other
+    # As syncs write them, lest both wait for each other.
+    found.voices.sort(key=lambda voice: voice.pk)
     found.here["voices"] = len(rows) - len(found.voices) - odd
     if odd:
         found.notes.append(f"voices left out, which cannot be stored: {odd}")
@@ -290,7 +289,7 @@ def _time(text: str | None) -> datetime:
 def _read_only() -> Iterator[None]:
     """Run what expressions name where they expect it, and fail where they would not see all rows.
 
-    Rolled back, as to what they set for the session.
+    It is rolled back, and with it what they set for the session.
     """
     with transaction.atomic():
         with connection.cursor() as cursor:
@@ -322,9 +321,8 @@ def _query(what: str, query: str) -> tuple[list[str], list[Row]]:
             cursor.execute(query.encode(), binary=True)
             return [column.name for column in cursor.description or []], cursor.fetchall()
         except psycopg.Error as error:
-            words = WHY.get(
-                error.sqlstate or "", f"PostgreSQL's {type(error).__name__}, {error.sqlstate}"
-            )
+            code = error.sqlstate or ""
+            words = WHY.get(code) or f"PostgreSQL's {type(error).__name__}, {code}"
             raise AdoptingFailed(f"The {what} cannot be read: {words}.") from None
 
 
