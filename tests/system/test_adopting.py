@@ -442,7 +442,7 @@ def pooler(supabase: Supabase, tmp_path: Path) -> Iterator[int]:
     (tmp_path / "pgbouncer.ini").write_text(
         f"[databases]\n* = {host}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
         f"unix_socket_dir =\npool_mode = transaction\ndefault_pool_size = 2\nauth_type = trust\n"
-        f"auth_file = {tmp_path}/users\n"
+        f"auth_file = {tmp_path}/users\nadmin_users = postgres\n"
     )
     with (tmp_path / "pgbouncer.log").open("w") as log:
         command = [program, "-u", "postgres", str(tmp_path / "pgbouncer.ini")]
@@ -456,7 +456,7 @@ def pooler(supabase: Supabase, tmp_path: Path) -> Iterator[int]:
 
 
 def test_the_service_runs_through_a_pooler_by_a_role_of_its_own(
-    supabase: Supabase, site: Project, make: Callable[..., Project], pooler: int
+    supabase: Supabase, site: Project, make: Callable[..., Project], pooler: int, tmp_path: Path
 ) -> None:
     told = adopt(site, "--apply")
     sql = told.partition("through a pooler, too:\n")[2]
@@ -469,6 +469,17 @@ def test_the_service_runs_through_a_pooler_by_a_role_of_its_own(
             "check", "--database", "default"
         )
         assert "leave it out, and let the role's search_path" in done.stderr
+        # One that drops them is noticed.
+        shell(
+            f"psql -h 127.0.0.1 -p {pooler} -U postgres pgbouncer"
+            " --command=\"SET ignore_startup_parameters = 'options'\"",
+            tmp_path,
+        )
+        owner = make(
+            DATABASE_URL=url.replace("voices_service@", "postgres@"), DATABASE_SCHEMA="voices"
+        )
+        done = owner.manage("migrate")
+        assert (done.returncode, "in the schema public, not in" in done.stderr) == (1, True)
         pooled = make(DATABASE_URL=url)
         assert pooled.manage("check", "--database", "default").returncode == 0
         web = pooled.serve()
