@@ -102,9 +102,7 @@ def _faults() -> Iterator[CheckMessage]:
         words = f"Supabase's roles anon or authenticated reach these tables: {', '.join(exposed)}."
         names = ", ".join(f'"{schema}"."{name}"' for name in exposed)
         close = f"REVOKE ALL ON {names} FROM {among};"
-        rest = (
-            "-- Not enough where another role granted it, or is between: REVOKE it from that one."
-        )
+        rest = "-- What another role granted, or passes on, must be revoked from that role."
         yield Error(words, hint=f"{close} {rest}", id="operations.E002")
     for (is_everywhere,) in rows(OPENED, ROLES):
         words = "Default privileges open each new table to Supabase's roles anon or authenticated."
