@@ -456,7 +456,7 @@ def pooler(supabase: Supabase, tmp_path: Path) -> Iterator[int]:
 
 
 def test_the_service_runs_through_a_pooler_by_a_role_of_its_own(
-    supabase: Supabase, site: Project, make: Callable[..., Project], pooler: int, tmp_path: Path
+    supabase: Supabase, site: Project, make: Callable[..., Project], pooler: int
 ) -> None:
     told = adopt(site, "--apply")
     sql = told.partition("through a pooler, too:\n")[2]
@@ -470,11 +470,8 @@ def test_the_service_runs_through_a_pooler_by_a_role_of_its_own(
         )
         assert "leave it out, and let the role's search_path" in done.stderr
         # One that drops them is noticed.
-        shell(
-            f"psql -h 127.0.0.1 -p {pooler} -U postgres pgbouncer"
-            " --command=\"SET ignore_startup_parameters = 'options'\"",
-            tmp_path,
-        )
+        console = Database(f"postgres://postgres@127.0.0.1:{pooler}/pgbouncer")
+        console.rows("SET ignore_startup_parameters = 'options'")
         owner = make(
             DATABASE_URL=url.replace("voices_service@", "postgres@"), DATABASE_SCHEMA="voices"
         )
