@@ -108,9 +108,14 @@ def before(synced: Database, tmp_path: Path, ultravox: Ultravox) -> Iterator[Pro
 
 
 @pytest.fixture
-def project(migrated: Database, tmp_path: Path) -> Iterator[Callable[..., Project]]:
-    """Make projects on one database of the test's own; arguments are environment variables."""
-    database = Database.create(tmp_path, migrated)
+def database(migrated: Database, tmp_path: Path) -> Database:
+    """A migrated database of the test's own."""
+    return Database.create(tmp_path, migrated)
+
+
+@pytest.fixture
+def project(database: Database, tmp_path: Path) -> Iterator[Callable[..., Project]]:
+    """Make projects on that database; arguments are environment variables."""
     projects: list[Project] = []
 
     def make(**environment: str) -> Project:
