@@ -6,7 +6,7 @@ from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 
-from operations import adopting
+from operations import adopting, supabase
 from voiceproject.database_errors import in_words
 
 HELP = {
@@ -51,8 +51,8 @@ class Command(BaseCommand):
             if apply:
                 adopting.apply(found, view=view)
             self._tell(found, view, apply)
-            role = adopting.role_sql()
-        except adopting.AdoptingFailed as error:
+            role = supabase.role_sql()
+        except supabase.AdoptingFailed as error:
             raise CommandError(f"{error} Nothing was changed.") from error
         except django.db.Error as error:
             raise CommandError(in_words(error)) from error
@@ -68,6 +68,6 @@ class Command(BaseCommand):
         for note in found.notes:
             self.stdout.write(f"Note: {note}")
         if view:
-            self.stdout.write(f"{'Made' if apply else 'Would make'} the view {adopting.VIEW}")
+            self.stdout.write(f"{'Made' if apply else 'Would make'} the view {supabase.VIEW}")
         if not apply:
             self.stdout.write("Nothing was changed: add --apply.")
