@@ -9,12 +9,12 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from gunicorn import glogging
 
-from voiceproject import logs
+from voiceproject.logging import formats
 
 try:
     from voiceproject import settings
 except ImproperlyConfigured as error:
-    logs.give_up(error)
+    formats.give_up(error)
 
 wsgi_app = "voiceproject.wsgi"
 bind = f"127.0.0.1:{os.environ.get('PORT', '8000')}"
@@ -37,7 +37,7 @@ control_socket_disable = True
 # Where there is an access log, it is without queries, which may be signatures.
 access_log_format = '%(h)s %(t)s "%(m)s %(U)s %(H)s" %(s)s %(b)s'
 logging.config.dictConfig(settings.LOGGING)
-logs.take_over()
+formats.take_over()
 
 
 QUOTING = re.compile(
@@ -61,4 +61,4 @@ class logger_class(glogging.Logger):  # noqa: N801  # the setting's name
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
         for handler in (*self.error_log.handlers, *self.access_log.handlers):
-            handler.setFormatter(logs.FORMATTERS[settings.LOG_FORMAT]())
+            handler.setFormatter(formats.FORMATTERS[settings.LOG_FORMAT]())

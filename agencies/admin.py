@@ -86,13 +86,23 @@ class UserAdmin(DjangoUserAdmin):
         (None, {"fields": ("id", "email", "password", "agency")}),
         ("Permissions", {"fields": RIGHTS}),
         ("Dates", {"fields": ("last_login", "date_joined")}),
-    )  # fmt: skip
+    )
     add_form = NewUserForm
     add_fieldsets = (
-        (None, {
-            "fields": ("email", "agency", "supabase_id", "usable_password", "password1", "password2"),
-        }),
-    )  # fmt: skip
+        (
+            None,
+            {
+                "fields": (
+                    "email",
+                    "agency",
+                    "supabase_id",
+                    "usable_password",
+                    "password1",
+                    "password2",
+                )
+            },
+        ),
+    )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return self.readonly_fields + (() if request.user.is_superuser else RIGHTS)

@@ -5,4 +5,4 @@ class AgenciesConfig(AppConfig):
     name = "agencies"
 
     def ready(self) -> None:
-        from voiceproject import checks  # noqa: F401
+        from agencies import checks  # noqa: F401

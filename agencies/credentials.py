@@ -2,15 +2,11 @@
 
 from django.db.models import Q, QuerySet
 
-from agencies.fields import Ciphertext, CredentialsUnavailable, decrypt, fernet
+from agencies.fields import Ciphertext, decrypt, fernet
 from agencies.models import Agency
-from voiceproject.errors import ServiceError
+from voiceproject.errors import CredentialsUnavailable, NoApiKey
 
 NO_KEY_OF_AGENCY = "Your agency has no Ultravox API key; add one in the agency's settings."
-
-
-class NoApiKey(ServiceError):
-    code = "no_api_key"
 
 
 def get_agency_credentials(agency: Agency) -> str:

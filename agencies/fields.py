@@ -8,11 +8,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models.query_utils import DeferredAttribute
 
-from voiceproject.errors import ServiceError
-
-
-class CredentialsUnavailable(ServiceError):
-    code = "credentials_unavailable"
+from voiceproject.errors import CredentialsUnavailable
 
 
 class Ciphertext(str):

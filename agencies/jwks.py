@@ -13,9 +13,15 @@ logger = logging.getLogger(__name__)
 
 # What requests and PyJWT raise when nothing comes, or something that is not a key set.
 UNREADABLE = (
-    requests.RequestException, jwt.PyJWTError, ValueError, TypeError, AttributeError, KeyError,
-    OverflowError, RecursionError,
-)  # fmt: skip
+    requests.RequestException,
+    jwt.PyJWTError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    KeyError,
+    OverflowError,
+    RecursionError,
+)
 
 
 class KeySet:

@@ -55,9 +55,10 @@ class UserManager(BaseUserManager["User"]):
 class User(AbstractBaseUser, PermissionsMixin):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     email = EmailAddressField(
-        "e-mail address", unique=True,
+        "e-mail address",
+        unique=True,
         error_messages={"unique": "There is a user with this e-mail address."},
-    )  # fmt: skip
+    )
     agency = models.ForeignKey(
         Agency, on_delete=models.SET_NULL, null=True, blank=True, related_name="users"
     )

@@ -6,13 +6,9 @@ from rest_framework.exceptions import NotAuthenticated
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from agencies.callers import Service
+from agencies.authentication import Service
 from agencies.models import User
-from voiceproject.errors import ServiceError
-
-
-class NotAgencyUser(ServiceError):
-    code = "not_agency_user"
+from voiceproject.errors import NotAgencyUser
 
 
 class Nobody(BasePermission):

@@ -19,15 +19,11 @@ from rest_framework_simplejwt.tokens import AccessToken
 
 from agencies.jwks import key_set
 from agencies.models import User
-from voiceproject.errors import ServiceError
+from voiceproject.errors import InvalidToken
 
 KEY_TYPES = {"ES256": "EC", "RS256": "RSA"}
 # What malicious tokens make PyJWT and simplejwt raise, besides their own errors.
 MALFORMED = (jwt.PyJWTError, TokenError, ValueError, TypeError, OverflowError, RecursionError)
-
-
-class InvalidToken(ServiceError):
-    code = "invalid_token"
 
 
 def user_of_token(token: str) -> User:
@@ -66,7 +62,10 @@ def _supabase_claims(token: str) -> dict[str, Any]:
     if key is None:
         raise InvalidToken()
     return jwt.decode(
-        token, key, algorithms=[header["alg"]], audience="authenticated",
+        token,
+        key,
+        algorithms=[header["alg"]],
+        audience="authenticated",
         issuer=f"{settings.SUPABASE_URL}/auth/v1" if settings.SUPABASE_URL else None,
         options={"require": ["exp", "sub", "aud"], "verify_iat": False},
-    )  # fmt: skip
+    )

@@ -17,14 +17,21 @@ from rest_framework_simplejwt.serializers import TokenObtainPairSerializer, Toke
 from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView
 
 from agencies.models import User
-from agencies.tokens import InvalidToken, user_of_token
-from voiceproject.schema import errors
+from agencies.tokens import user_of_token
+from voiceproject.errors import InvalidToken
+from voiceproject.http.openapi import errors
 
 TOKEN_ERRORS = errors(
-    "invalid_request", "invalid_credentials", "invalid_token", "method_not_allowed",
-    "body_too_large", "unsupported_media_type", "rate_limited", "internal_error",
+    "invalid_request",
+    "invalid_credentials",
+    "invalid_token",
+    "method_not_allowed",
+    "body_too_large",
+    "unsupported_media_type",
+    "rate_limited",
+    "internal_error",
     "database_unavailable",
-)  # fmt: skip
+)
 
 
 class CredentialsSerializer(TokenObtainPairSerializer):
@@ -67,9 +74,10 @@ class TokenView(TokenObtainPairView):
     throttle_scope = "token"
 
     @extend_schema(
-        auth=[], request={"application/json": CredentialsSerializer},
+        auth=[],
+        request={"application/json": CredentialsSerializer},
         responses={200: TokensSerializer} | TOKEN_ERRORS,
-    )  # fmt: skip
+    )
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         try:
             return super().post(request, *args, **kwargs)
@@ -88,9 +96,10 @@ class RefreshView(TokenRefreshView):
     throttle_scope = "token"
 
     @extend_schema(
-        auth=[], request={"application/json": RefreshSerializer},
+        auth=[],
+        request={"application/json": RefreshSerializer},
         responses={200: RefreshSerializer} | TOKEN_ERRORS,
-    )  # fmt: skip
+    )
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         try:
             return super().post(request, *args, **kwargs)

@@ -30,9 +30,12 @@ class Contender:
         self.database = database
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", name],
-            cwd=ROOT, env=environment(database.url, sandbox.url),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            cwd=ROOT,
+            env=environment(database.url, sandbox.url),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         self._answer()
 
     def _answer(self) -> str:

@@ -68,10 +68,21 @@ def joined(
 def server(variables: dict[str, str]) -> Iterator[str]:
     address = f"127.0.0.1:{free_port()}"
     process = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py",
-         "--bind", address, "--log-level", "warning"],
-        cwd=ROOT, env=variables, start_new_session=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "--config",
+            "gunicorn.conf.py",
+            "--bind",
+            address,
+            "--log-level",
+            "warning",
+        ],
+        cwd=ROOT,
+        env=variables,
+        start_new_session=True,
+    )
     try:
         wait_for(lambda: process.poll() is not None or _is_up(address))
         yield address

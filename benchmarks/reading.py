@@ -42,9 +42,10 @@ def reading(databases: Databases, folder: str, voices: int, rounds: int) -> Read
     result = Reading(str(database), voices)
     with sandbox(voices) as ultravox:
         variables = environment(database.url, ultravox.url) | {
-            "DJANGO_LOG_LEVEL": "ERROR", "DJANGO_SETTINGS_MODULE": "benchmarks.textbook_api",
+            "DJANGO_LOG_LEVEL": "ERROR",
+            "DJANGO_SETTINGS_MODULE": "benchmarks.textbook_api",
             "PREVIEW_FOLDER": f"{folder}/previews-{voices}",
-        }  # fmt: skip
+        }
         run(["manage.py", "sync_voices"], variables)
         database.rows("ANALYZE")
         with server(variables) as address:

@@ -31,8 +31,10 @@ LIMITS = {
 }
 # The most that reading may cost, as ratios to another request.
 READING = {
-    "list": ("textbook", 1.25), "search": ("textbook, search", 1.5), "preview": ("list", 1.0),
-}  # fmt: skip
+    "list": ("textbook", 1.25),
+    "search": ("textbook, search", 1.5),
+    "preview": ("list", 1.0),
+}
 PAGE_REQUESTS, PAGE_SIZE = 6, 60_000
 PROCESS_LIMIT, START_LIMIT, JOINED_LIMIT = 2.2, 2.0, 1.5
 MEMORY_LIMIT, GROWTH_LIMIT, LINEAR_LIMIT = 120 * MB, 1500, 1.15  # bytes, bytes a voice, ratio
@@ -76,10 +78,15 @@ class Results:
             ]
             rows.append(
                 [
-                    series.engine, f"{series.voices:,}", f"{series.latency:g} ms", series.phase,
-                    _time(series.seconds("floor")), *costs, at_most and f"{at_most} x {other}",
+                    series.engine,
+                    f"{series.voices:,}",
+                    f"{series.latency:g} ms",
+                    series.phase,
+                    _time(series.seconds("floor")),
+                    *costs,
+                    at_most and f"{at_most} x {other}",
                 ]
-            )  # fmt: skip
+            )
         rounds = len(self.series[0].costs["floor"])
         speeds = "; ".join(
             f"{voices:,} voices, {engine} run: {speed:,.0f}"
@@ -98,7 +105,8 @@ class Results:
     def _processes(self) -> str:
         rows = [
             [
-                it.engine, _time(it.floor),
+                it.engine,
+                _time(it.floor),
                 f"{_time(it.project)} ({it.project / it.floor:.2f})",
                 _limit(it.project / it.floor, _for_postgresql(it.engine, PROCESS_LIMIT)),
                 _time(it.empty),
@@ -107,28 +115,39 @@ class Results:
                 f"{_time(it.usage)} ({it.usage / it.empty:.2f})",
             ]
             for it in self.processes
-        ]  # fmt: skip
+        ]
         return (
             "1,000 voices, 20 ms a page. The start-up is the command's whole time without that of the"
             " same sync in a running process; beside it, an empty Django project's command that only"
             " connects to the same database, and `manage.py sync_voices --help`.\n\n"
             + _table(
                 [
-                    "database", "floor", "`manage.py sync_voices`", "at most",
-                    "empty project", "start-up", "at most", "`--help`",
+                    "database",
+                    "floor",
+                    "`manage.py sync_voices`",
+                    "at most",
+                    "empty project",
+                    "start-up",
+                    "at most",
+                    "`--help`",
                 ],
                 rows,
             )
-        )  # fmt: skip
+        )
 
     def _joined(self) -> str:
         rows = [
             [
-                it.engine, _time(it.alone), f"{it.posts}", _time(it.slowest), f"{it.syncs:g}",
-                f"{it.slowest / it.alone:.2f}", _limit(it.slowest / it.alone, JOINED_LIMIT),
+                it.engine,
+                _time(it.alone),
+                f"{it.posts}",
+                _time(it.slowest),
+                f"{it.syncs:g}",
+                f"{it.slowest / it.alone:.2f}",
+                _limit(it.slowest / it.alone, JOINED_LIMIT),
             ]
             for it in self.joined
-        ]  # fmt: skip
+        ]
         return "1,000 voices, 20 ms a page, gunicorn with two processes.\n\n" + _table(
             ["database", "one alone", "at once", "the slowest", "syncs", "ratio", "at most"], rows
         )
@@ -164,11 +183,13 @@ class Results:
             return "\n\nThe page was not measured: there is no Chromium."
         rows = [
             [
-                f"{voices:,}", f"{page.requests}{_verdict(page.requests, PAGE_REQUESTS)}",
-                f"{page.size / 1000:.1f} kB{_verdict(page.size, PAGE_SIZE)}", _time(page.seconds),
+                f"{voices:,}",
+                f"{page.requests}{_verdict(page.requests, PAGE_REQUESTS)}",
+                f"{page.size / 1000:.1f} kB{_verdict(page.size, PAGE_SIZE)}",
+                _time(page.seconds),
             ]
             for voices, page in pages
-        ]  # fmt: skip
+        ]
         return (
             "\n\nThe page at `/`, from its address to the first voice in view, in a Chromium that has"
             f" never seen it: at most {PAGE_REQUESTS} requests, and {PAGE_SIZE / 1000:.0f} kB of script"
@@ -202,9 +223,15 @@ class Results:
                     ]
                 )
         head = [
-            "database", "voices", "floor, a voice", "project, a voice", "rise",
-            "floor's peak", "project's peak", "a further voice",
-        ]  # fmt: skip
+            "database",
+            "voices",
+            "floor, a voice",
+            "project, a voice",
+            "rise",
+            "floor's peak",
+            "project's peak",
+            "a further voice",
+        ]
         return (
             "First syncs at 0 ms a page. The time that a voice takes may rise by"
             f" {LINEAR_LIMIT - 1:.0%} from the fewest voices to the most. Memory is the peak over the"

@@ -50,8 +50,12 @@ def run(arguments: Sequence[str], variables: dict[str, str], folder: Path = ROOT
     """Run this Python to its end and return what it printed. Raises RuntimeError where it fails."""
     done = subprocess.run(
         [sys.executable, *arguments],
-        cwd=folder, env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=folder,
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
     if done.returncode:
         raise RuntimeError(f"{' '.join(arguments)}\n{done.stdout}{done.stderr}")
     return done.stdout
@@ -153,8 +157,11 @@ class Sandbox:
         self.voices = voices
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.ultravox", str(voices)],
-            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         assert self._process.stdout is not None
         self.url = self._process.stdout.readline().strip()
         if not self.url:

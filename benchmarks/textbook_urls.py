@@ -18,9 +18,17 @@ class VoiceSerializer(ModelSerializer):
     class Meta:
         model = Voice
         fields = (
-            "id", "name", "description", "language_label", "primary_language", "ownership",
-            "billing_style", "provider", "preview_url", "last_synced_at",
-        )  # fmt: skip
+            "id",
+            "name",
+            "description",
+            "language_label",
+            "primary_language",
+            "ownership",
+            "billing_style",
+            "provider",
+            "preview_url",
+            "last_synced_at",
+        )
 
 
 class Pages(PageNumberPagination):

@@ -15,13 +15,11 @@ from django_celery_beat.models import PeriodicTask
 from redis.exceptions import RedisError
 
 from agencies.credentials import agencies_with_key, get_agency_credentials, has_key
-from agencies.fields import CredentialsUnavailable
 from agencies.models import Agency
 from operations import health
-from voiceproject.database_errors import advice
-from voiceproject.errors import ServiceError
+from voiceproject.database import advice_on
+from voiceproject.errors import CredentialsUnavailable, KeyRejected, ServiceError
 from voices import keys
-from voices.ultravox import KeyRejected
 
 PATIENCE = 15.0  # seconds for database and broker
 REMEDIES = {
@@ -82,7 +80,7 @@ def _what_fails() -> str | None:
     try:
         connection.ensure_connection()
     except django.db.Error as error:
-        return advice(error)
+        return advice_on(error)
     return None
 
 

@@ -18,9 +18,8 @@ from django.db.models.functions import Now
 from django_celery_beat.models import PeriodicTask
 
 from operations.models import Worker
-from operations.timeouts import statement_timeout
 from voiceproject.celery import app
-from voiceproject.database_errors import describe
+from voiceproject.database import describe, statement_timeout
 from voices.models import SyncRun
 
 logger = logging.getLogger(__name__)

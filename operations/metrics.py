@@ -93,7 +93,10 @@ def _gauges() -> Iterator[Metric]:
     oldest = OPEN_RUNS.order_by("started_at").first()
     refused = keys.with_trial(Agency.objects.all()).filter(key_refused=True)  # type: ignore[misc]
     figures: dict[str, tuple[float, str]] = {
-        "last_success_timestamp_seconds": (succeeded_at, "When the newest success ended; 0: never."),
+        "last_success_timestamp_seconds": (
+            succeeded_at,
+            "When the newest success ended; 0: never.",
+        ),
         "schedule_failures": (
             Alarm.objects.aggregate(most=Max("failures"))["most"] or 0,
             "Scheduled syncs that have failed in a row.",
@@ -105,14 +108,17 @@ def _gauges() -> Iterator[Metric]:
         ),
         "keys_refused": (refused.count(), "Agencies whose key Ultravox refused in its last sync."),
         "stored_voices": (Voice.objects.count(), "Voices in the table."),
-    }  # fmt: skip
+    }
     if newest:
         took = succeeded_at - newest.started_at.timestamp()
         figures |= {
-            "voices_age_seconds": (max(0, now.timestamp() - succeeded_at), "Since the newest success."),
+            "voices_age_seconds": (
+                max(0, now.timestamp() - succeeded_at),
+                "Since the newest success.",
+            ),
             "last_success_duration_seconds": (took, "What it took."),
             "last_success_voices": (newest.synced, "Voices that it stored."),
             "last_success_skipped": (newest.skipped, "Records that it could not store."),
-        }  # fmt: skip
+        }
     for name, (value, words) in figures.items():
         yield GaugeMetricFamily(f"voices_sync_{name}", words, value)

@@ -47,8 +47,8 @@ class PrunedRuns(models.Model):
     class Meta:
         db_table = "voice_sync_runs_pruned"
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["trigger", "status"], name="one_sum_per_outcome"),
-        ]  # fmt: skip
+            models.UniqueConstraint(fields=["trigger", "status"], name="one_sum_per_outcome")
+        ]
 
     def __str__(self) -> str:
         return f"{self.runs} runs by {self.trigger}: {self.status}"

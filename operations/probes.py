@@ -15,9 +15,9 @@ from django.http.response import HttpResponseBase
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from operations import health, metrics
-from operations.timeouts import statement_timeout
-from voiceproject.database_errors import describe
-from voiceproject.error_responses import error_response
+from voiceproject import errors
+from voiceproject.database import describe, statement_timeout
+from voiceproject.http.errors import error_response
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def show_metrics(request: HttpRequest) -> HttpResponse:
     expected = settings.METRICS_TOKEN.encode()
     is_right = hmac.compare_digest(given.strip().encode("latin-1", errors="replace"), expected)
     if not (expected and scheme.lower() == "bearer" and is_right):
-        return error_response(request, "not_found")
+        return error_response(request, errors.NotFound())
     if refusal := _wrong_method(request):
         return refusal
     try:
@@ -70,13 +70,13 @@ def show_metrics(request: HttpRequest) -> HttpResponse:
             return HttpResponse(metrics.exposition(), content_type=CONTENT_TYPE_LATEST)
     except django.db.Error as error:
         logger.warning("No figures for Prometheus: %s", describe(error))
-        return error_response(request, "database_unavailable")
+        return error_response(request, errors.DatabaseUnavailable())
 
 
 def _wrong_method(request: HttpRequest) -> HttpResponse | None:
     if request.method in METHODS:
         return None
-    response = error_response(request, "method_not_allowed")
+    response = error_response(request, errors.MethodNotAllowed())
     response["Allow"] = ", ".join(METHODS)
     return response
 

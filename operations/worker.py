@@ -13,8 +13,7 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from operations.models import Worker
-from operations.timeouts import statement_timeout
-from voiceproject.database_errors import describe
+from voiceproject.database import describe, statement_timeout
 
 logger = logging.getLogger(__name__)
 

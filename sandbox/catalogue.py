@@ -68,7 +68,7 @@ LANGUAGES = (
     _in("hu-HU", "Hungarian (Hungary)", "Zsófia, Győző", "Jó napot, miben segíthetek?"),
     _in("ro-RO", "Romanian (Romania)", "Ștefan, Ilinca", "Bună ziua, cu ce vă pot ajuta?"),
     _in("sw-KE", "Swahili (Kenya)", "Wanjiru, Baraka", "Habari, naweza kukusaidiaje?"),
-)  # fmt: skip
+)
 
 _MANNERS = (
     ("Warm and unhurried", "for support lines where a caller needs time to explain"),
@@ -82,9 +82,20 @@ _MANNERS = (
 
 # The names of the spec's `provider` filter, as often as each comes up; None is a generic voice.
 _PROVIDERS = (
-    "eleven_labs", "cartesia", "google", "eleven_labs", "inworld", "cartesia", "lmnt",
-    "eleven_labs", "google", "cartesia", "respeecher", "eleven_labs", None,
-)  # fmt: skip
+    "eleven_labs",
+    "cartesia",
+    "google",
+    "eleven_labs",
+    "inworld",
+    "cartesia",
+    "lmnt",
+    "eleven_labs",
+    "google",
+    "cartesia",
+    "respeecher",
+    "eleven_labs",
+    None,
+)
 PROVIDER_LABELS = {
     "lmnt": "LMNT",
     "cartesia": "Cartesia",

@@ -116,7 +116,8 @@ def _announce(url: str, voices: str, new_user: "User | None") -> None:
         new_user.set_password(password)
         new_user.save()
         login = f"{EMAIL}, password {password} (shown only now)"
-    print(f"""
+    print(
+        f"""
   Voices  {url}/
   Login   {login}
   Admin   {url}/admin/
@@ -124,7 +125,9 @@ def _announce(url: str, voices: str, new_user: "User | None") -> None:
   Sync    curl -X POST {url}/functions/v1/voices-sync \\
             -H "apikey: $(sed -n 's/^SERVICE_API_KEYS=//p' .env)"
   End     Ctrl-C
-""", flush=True)  # fmt: skip
+""",
+        flush=True,
+    )
 
 
 def _port() -> int:
@@ -178,8 +181,8 @@ def _agency_and_user(key: str) -> "User | None":
 
 def _needs_sandbox() -> bool:
     from agencies.credentials import agencies_with_key, get_agency_credentials
-    from agencies.fields import CredentialsUnavailable
     from sandbox import API_KEY
+    from voiceproject.errors import CredentialsUnavailable
 
     if settings.ULTRAVOX_API_URL != "https://api.ultravox.ai":
         return False  # somebody chose it

@@ -18,10 +18,7 @@ from tests.ultravox import API_KEY, Ultravox
 
 # Shells let what they start in the background ignore Ctrl-C, and nohup the end of the terminal: so would all
 # processes of the tests.
-USUAL: dict[int, Any] = {
-    signal.SIGINT: signal.default_int_handler,
-    signal.SIGHUP: signal.SIG_DFL,
-}
+USUAL: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
 for number, usual in USUAL.items():
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, usual)

@@ -11,13 +11,14 @@ from celery.worker import state
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from voiceproject import celery_logs, logs  # noqa: F401  # the former connects to celery's signals
+from voiceproject.logging import celery as celery_logging  # noqa: F401  # connects to celery's signals
+from voiceproject.logging import formats
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voiceproject.settings")
 try:
     settings.DEBUG  # noqa: B018  # reads them
 except ImproperlyConfigured as error:
-    logs.give_up(error)
+    formats.give_up(error)
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +26,8 @@ app = Celery("voiceproject")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.steps["consumer"].add("operations.worker:Pulse")
-app.Task.Strategy = "voiceproject.celery_logs:strategy"
-app.Task.Request = "voiceproject.celery_logs:Request"
+app.Task.Strategy = "voiceproject.logging.celery:strategy"
+app.Task.Request = "voiceproject.logging.celery:Request"
 
 
 @app.steps["worker"].add
@@ -65,6 +66,9 @@ def _end_by_an_interrupt(**_signal: Any) -> None:
 def _send_until_sent(**_signal: Any) -> None:
     """Let beat wait for a broker that is down: it would give up, leaving the sync to its next turn."""
     app.conf.task_publish_retry_policy = {
-        "max_retries": None, "errback": _log_retry,
-        "interval_start": 0, "interval_step": 1, "interval_max": 10,  # seconds
-    }  # fmt: skip
+        "max_retries": None,
+        "errback": _log_retry,
+        "interval_start": 0,
+        "interval_step": 1,
+        "interval_max": 10,  # seconds
+    }

@@ -1,82 +1,219 @@
-"""The one table of errors that this service answers with: each code's status and sentence.
+"""Every error of this service: its code, its HTTP status and its sentence.
 
-Imports nothing of ours: everything else may import it.
+To add an error, add a class here. A sentence says what to do next. It never contains a key, a token, SQL or
+another server's words. This module imports nothing from the project, so every other module may import it.
 """
 
-from typing import ClassVar, NamedTuple
-
-
-class Answer(NamedTuple):
-    """A status, and one sentence for a person: no key, token, SQL or another server's words."""
-
-    status: int
-    message: str
-
-
-ERRORS = {
-    # Of a sync
-    "no_api_key": Answer(400,
-        "No Ultravox API key is configured; add one to an agency in the admin."),
-    "not_agency_user": Answer(403,
-        "You belong to no agency; ask an administrator to add you to yours."),
-    "credentials_unavailable": Answer(500,
-        "The stored Ultravox API key could not be read; ask an administrator to enter it again."),
-    "save_failed": Answer(500,
-        "The database could not save the voices; nothing was changed. Try again later."),
-    "ultravox_error": Answer(502,
-        "Ultravox could not be reached; nothing was changed. Try again later."),
-    "worker_lost": Answer(500, "The sync was given up: its worker died in each of three tries."),
-    "busy": Answer(503, "Too many requests wait for Ultravox here; try again in a few seconds."),
-    # Of a preview
-    "no_preview": Answer(404, "This voice has no preview."),
-    "preview_unavailable": Answer(502,
-        "Ultravox could not be reached, or took too long for this preview; try again in a minute."),
-    "range_not_satisfiable": Answer(416, "The audio is shorter than the range that was asked for."),
-    # Of who calls
-    "not_authenticated": Answer(401,
-        "Send a user's token as `Authorization: Bearer ...`, or a service key as `apikey`."),
-    "invalid_token": Answer(401, "The token is invalid or has expired; sign in again."),
-    "invalid_api_key": Answer(401, "The apikey is not a service key of this server."),
-    "invalid_credentials": Answer(401, "There is no active account with these credentials."),
-    "permission_denied": Answer(403, "You may not do this."),
-    "csrf_failed": Answer(403,
-        "The form's security token is missing or old: reload it, and send again."),
-    "rate_limited": Answer(429, "Too many requests: try again later."),
-    # Of any request
-    "invalid_request": Answer(400, "The request could not be read."),
-    "not_found": Answer(404, "There is nothing at this address."),
-    "method_not_allowed": Answer(405, "This address does not answer to that method."),
-    "body_too_large": Answer(413, "The request's body is too large."),
-    "unsupported_media_type": Answer(415, "Send JSON, with Content-Type: application/json."),
-    "internal_error": Answer(500,
-        "Something went wrong on our side; nothing was changed. Try again later."),
-    "database_unavailable": Answer(500, "The database could not be reached; try again later."),
-    # Of nginx alone: deploy/nginx.conf
-    "address_too_long": Answer(414, "The request's address is too long."),
-    "header_too_large": Answer(431, "The request's headers are too large."),
-    "unavailable": Answer(503, "The service does not answer at the moment. Try again later."),
-}  # fmt: skip
+from typing import ClassVar
 
 
 class ServiceError(Exception):
-    """Fail in a way that a caller is told of: `code` is a key of ERRORS."""
+    """Base class of all errors that callers see; itself the code `internal_error`."""
 
     code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+    sentence: ClassVar[str] = "Something went wrong. Nothing was changed. Try again later."
 
     def __init__(self, message: str | None = None) -> None:
-        self.status, sentence = ERRORS[self.code]
-        self.message = message or sentence
+        self.message = message or self.sentence
         super().__init__(self.message)
 
 
-class Busy(ServiceError):
-    """Report that as many requests wait here as others leave room for."""
+# Syncs
 
-    code = "busy"
-    wait = 5.0  # seconds, for Retry-After
+
+class NoApiKey(ServiceError):
+    code = "no_api_key"
+    status = 400
+    sentence = "No agency has an Ultravox API key. Add one to an agency in the admin."
+
+
+class NotAgencyUser(ServiceError):
+    code = "not_agency_user"
+    status = 403
+    sentence = "You aren't in an agency yet. Ask an administrator to add you."
+
+
+class CredentialsUnavailable(ServiceError):
+    code = "credentials_unavailable"
+    status = 500
+    sentence = "The stored Ultravox API key can't be read. Ask an administrator to enter it again."
 
 
 class SaveFailed(ServiceError):
-    """Report that the database refused or lost a write, or could not be reached at all."""
-
     code = "save_failed"
+    status = 500
+    sentence = "The database couldn't save the voices. Nothing was changed. Try again later."
+
+
+class UltravoxError(ServiceError):
+    """Ultravox could not be reached, or its response cannot be used.
+
+    `is_transient`: a retry may help, after `delay` seconds if Ultravox named a time.
+    """
+
+    code = "ultravox_error"
+    status = 502
+    sentence = "Ultravox couldn't be reached. Your voices are unchanged. Try again later."
+
+    def __init__(
+        self, message: str | None = None, *, is_transient: bool = False, delay: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.is_transient, self.delay = is_transient, delay
+
+
+class KeyRejected(UltravoxError):
+    """Ultravox rejects this key; another key may work."""
+
+
+class WorkerLost(ServiceError):
+    code = "worker_lost"
+    status = 500
+    sentence = "The sync was cancelled because its worker died in each of three attempts."
+
+
+class Busy(ServiceError):
+    """This process already has as many requests waiting for Ultravox as it can hold."""
+
+    code = "busy"
+    status = 503
+    sentence = "The service is busy. Try again in a few seconds."
+    wait = 5.0  # seconds, for Retry-After
+
+
+# Previews
+
+
+class NoPreview(ServiceError):
+    code = "no_preview"
+    status = 404
+    sentence = "This voice has no preview."
+
+
+class PreviewUnavailable(ServiceError):
+    code = "preview_unavailable"
+    status = 502
+    sentence = "The preview took too long. Try again in a minute."
+
+
+class RangeNotSatisfiable(ServiceError):
+    """The audio, of `size` bytes, ends before the requested range."""
+
+    code = "range_not_satisfiable"
+    status = 416
+    sentence = "The requested range starts after the end of the audio."
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.headers = {"Content-Range": f"bytes */{size}"}
+
+
+# Callers
+
+
+class NotAuthenticated(ServiceError):
+    code = "not_authenticated"
+    status = 401
+    sentence = "Send a user's token as `Authorization: Bearer ...`, or a service key as `apikey`."
+
+
+class InvalidToken(ServiceError):
+    code = "invalid_token"
+    status = 401
+    sentence = "The token is invalid or has expired. Sign in again."
+
+
+class InvalidApiKey(ServiceError):
+    code = "invalid_api_key"
+    status = 401
+    sentence = "The apikey header does not hold a service key of this server."
+
+
+class InvalidCredentials(ServiceError):
+    code = "invalid_credentials"
+    status = 401
+    sentence = "Wrong email or password."
+
+
+class PermissionDenied(ServiceError):
+    code = "permission_denied"
+    status = 403
+    sentence = "You don't have permission to do this."
+
+
+class CsrfFailed(ServiceError):
+    code = "csrf_failed"
+    status = 403
+    sentence = "This page is out of date. Reload it and try again."
+
+
+class RateLimited(ServiceError):
+    code = "rate_limited"
+    status = 429
+    sentence = "Too many requests. Try again later."
+
+
+# Any request
+
+
+class InvalidRequest(ServiceError):
+    code = "invalid_request"
+    status = 400
+    sentence = "The request could not be read."
+
+
+class NotFound(ServiceError):
+    code = "not_found"
+    status = 404
+    sentence = "Page not found."
+
+
+class MethodNotAllowed(ServiceError):
+    code = "method_not_allowed"
+    status = 405
+    sentence = "This method is not allowed here."
+
+
+class BodyTooLarge(ServiceError):
+    code = "body_too_large"
+    status = 413
+    sentence = "The request body is too large."
+
+
+class UnsupportedMediaType(ServiceError):
+    code = "unsupported_media_type"
+    status = 415
+    sentence = "Send JSON, with Content-Type: application/json."
+
+
+class DatabaseUnavailable(ServiceError):
+    code = "database_unavailable"
+    status = 500
+    sentence = "The database couldn't be reached. Try again later."
+
+
+# Errors that only nginx returns: deploy/nginx.conf
+
+
+class AddressTooLong(ServiceError):
+    code = "address_too_long"
+    status = 414
+    sentence = "The address is too long."
+
+
+class HeaderTooLarge(ServiceError):
+    code = "header_too_large"
+    status = 431
+    sentence = "The request headers are too large."
+
+
+class Unavailable(ServiceError):
+    code = "unavailable"
+    status = 503
+    sentence = "The voice service isn't responding. Try again in a moment."
+
+
+# By code. KeyRejected shares the code of its base class.
+ERRORS: dict[str, type[ServiceError]] = {ServiceError.code: ServiceError}
+ERRORS |= {error.code: error for error in ServiceError.__subclasses__()}

@@ -11,7 +11,7 @@ from typing import Any
 import django.db
 from django_celery_beat import schedulers
 
-from voiceproject.database_errors import describe
+from voiceproject.database import describe
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from voiceproject.env import (
     strings,
     url,
 )
-from voiceproject.logs import FORMATTERS
+from voiceproject.logging.formats import FORMATTERS
 
 gc.set_threshold(10_000)  # voices are many objects and no cycles: a fifth of the time to write them
 SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}
@@ -92,37 +92,56 @@ if not SECRET_KEY:
 # Applications
 
 INSTALLED_APPS = [
-    "agencies", "voices", "operations",
-    "voiceproject.apps.AdminConfig",  # urls.py loads the admin: commands do without
-    "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions",
-    "django.contrib.messages", "django.contrib.staticfiles",
-    "axes", "corsheaders", "csp", "django_celery_beat", "drf_spectacular",
-    "drf_spectacular_sidecar", "rest_framework",
-]  # fmt: skip
+    "agencies",
+    "voices",
+    "operations",
+    "voiceproject.admin.AdminConfig",  # urls.py loads the admin: commands do without
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "axes",
+    "corsheaders",
+    "csp",
+    "django_celery_beat",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "rest_framework",
+]
 MIDDLEWARE = [
-    "voiceproject.request_id.RequestId", "operations.probes.Probes",
-    "corsheaders.middleware.CorsMiddleware", "voiceproject.error_responses.OneForm",
+    "voiceproject.http.middleware.RequestIdMiddleware",
+    "operations.probes.Probes",
+    "corsheaders.middleware.CorsMiddleware",
+    "voiceproject.http.middleware.ErrorFormatMiddleware",
     "voiceproject.slashes.EncodedSlashes",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware", "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware", "django.middleware.csrf.CsrfViewMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware", "axes.middleware.AxesMiddleware",
-]  # fmt: skip
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
 ROOT_URLCONF = "voiceproject.urls"
 WSGI_APPLICATION = "voiceproject.wsgi.application"
 APPEND_SLASH = False  # both spellings are routed: a redirect would lose a POST
-TEMPLATES = [{
-    "BACKEND": "django.template.backends.django.DjangoTemplates",
-    "APP_DIRS": True,
-    "OPTIONS": {"context_processors": [
-        "django.template.context_processors.request",
-        "django.contrib.auth.context_processors.auth",
-        "django.contrib.messages.context_processors.messages",
-    ]},
-}]  # fmt: skip
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
 TIME_ZONE = "UTC"
 STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True  # serves the admin's files without `collectstatic`
@@ -139,15 +158,19 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
     if _database["NAME"] and not _database["NAME"].startswith((":", "file:")):
         _database["NAME"] = BASE_DIR / _database["NAME"]
     _database["OPTIONS"] = {
-        "timeout": 20, "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "transaction_mode": "IMMEDIATE",
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-    } | _database.get("OPTIONS", {})  # fmt: skip
+    } | _database.get("OPTIONS", {})
 elif _database["ENGINE"] == "django.db.backends.postgresql":
     # A server that is cut off is noticed within seconds, not the hours of the kernel's defaults.
     _database["OPTIONS"] = {
-        "connect_timeout": 5, "tcp_user_timeout": 15_000,  # seconds, milliseconds
-        "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2,
-    } | _database.get("OPTIONS", {})  # fmt: skip
+        "connect_timeout": 5,
+        "tcp_user_timeout": 15_000,  # seconds, milliseconds
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 2,
+    } | _database.get("OPTIONS", {})
     if DATABASE_SCHEMA:
         _given = _database["OPTIONS"].get("options", "")
         _database["OPTIONS"]["options"] = f"{_given} -c search_path={DATABASE_SCHEMA}"
@@ -162,11 +185,13 @@ if _cache["BACKEND"] == "django.core.cache.backends.redis.RedisCache":
 
 AUTH_USER_MODEL = "agencies.User"
 AUTHENTICATION_BACKENDS = [
-    "axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend",
-]  # fmt: skip
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
 PASSWORD_HASHERS = [
-    "agencies.hashers.Argon2PasswordHasher", "django.contrib.auth.hashers.PBKDF2PasswordHasher",
-]  # fmt: skip
+    "agencies.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}Validator"}
     for name in ("UserAttributeSimilarity", "MinimumLength", "CommonPassword", "NumericPassword")
@@ -176,7 +201,7 @@ LOGIN_REDIRECT_URL = "library"
 AXES_COOLOFF_TIME = LOGIN_LOCK_MINUTES / 60
 AXES_HANDLER = "agencies.lockout.Handler"
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_LOCKOUT_CALLABLE = "voiceproject.error_responses.locked_out"
+AXES_LOCKOUT_CALLABLE = "voiceproject.http.errors.locked_out"
 AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_DISABLE_ACCESS_LOG = True
@@ -187,34 +212,39 @@ AXES_VERBOSE = False
 # HTTP API
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["agencies.callers.CallerAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["agencies.authentication.CallerAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["agencies.permissions.Nobody"],
     "DEFAULT_PARSER_CLASSES": [
-        "voiceproject.json_only.JSONParser", "rest_framework.parsers.FormParser",
+        "voiceproject.http.drf.JSONParser",
+        "rest_framework.parsers.FormParser",
         "rest_framework.parsers.MultiPartParser",
     ],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "voiceproject.json_only.AlwaysJSON",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "voiceproject.http.drf.JSONNegotiation",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_THROTTLE_CLASSES": ["agencies.throttling.Throttle"],
     "DEFAULT_THROTTLE_RATES": {
-        "sync": RATE_LIMIT_SYNC, "preview": RATE_LIMIT_PREVIEW, "token": RATE_LIMIT_TOKEN,
+        "sync": RATE_LIMIT_SYNC,
+        "preview": RATE_LIMIT_PREVIEW,
+        "token": RATE_LIMIT_TOKEN,
         "failed": RATE_LIMIT_FAILED,
     },
     "NON_FIELD_ERRORS_KEY": "body",
-    "EXCEPTION_HANDLER": "voiceproject.error_responses.handle_exception",
+    "EXCEPTION_HANDLER": "voiceproject.http.errors.handle_exception",
     "NUM_PROXIES": TRUSTED_PROXIES,
     "URL_FORMAT_OVERRIDE": None,
-}  # fmt: skip
+}
 SPECTACULAR_SETTINGS = {
     "TITLE": "Voices sync",
     "DESCRIPTION": "Mirrors the voices of the Ultravox API into a table that all agencies share.",
     "VERSION": "0.1.0",
-    "SWAGGER_UI_DIST": "SIDECAR", "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,  # their names say it all
-    "SERVE_INCLUDE_SCHEMA": False, "SERVE_AUTHENTICATION": [],
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
     "COMPONENT_SPLIT_REQUEST": True,  # request fields may not be empty
-}  # fmt: skip
+}
 # Tokens end when the password is changed.
 SIMPLE_JWT = {"ISSUER": "voices-sync", "AUDIENCE": "voices-sync", "CHECK_REVOKE_TOKEN": True}
 
@@ -223,9 +253,17 @@ SIMPLE_JWT = {"ISSUER": "voices-sync", "AUDIENCE": "voices-sync", "CHECK_REVOKE_
 CORS_ALLOW_ALL_ORIGINS = "*" in _origins
 CORS_ALLOWED_ORIGINS = [origin for origin in _origins if origin != "*"]
 CORS_ALLOW_HEADERS = [
-    "accept", "apikey", "authorization", "content-type", "if-none-match", "range", "x-client-info",
-    "x-region", "x-request-id", "x-supabase-api-version",
-]  # fmt: skip
+    "accept",
+    "apikey",
+    "authorization",
+    "content-type",
+    "if-none-match",
+    "range",
+    "x-client-info",
+    "x-region",
+    "x-request-id",
+    "x-supabase-api-version",
+]
 CORS_EXPOSE_HEADERS = ["Accept-Ranges", "Content-Range", "ETag", "Retry-After", "X-Request-ID"]
 
 # Celery. The embedded broker keeps its messages in files. Nothing reads results.
@@ -256,8 +294,9 @@ match CELERY_BROKER_URL.split("://"):
         # Workers look for such messages every 5 seconds; the default is 100.
         CELERY_BROKER_TRANSPORT_OPTIONS = {
             "visibility_timeout": BACKGROUND_DEADLINE + 30,
-            "unacked_restore_interval": 5, "unacked_restore_throttle": 1,
-        }  # fmt: skip
+            "unacked_restore_interval": 5,
+            "unacked_restore_throttle": 1,
+        }
     case ["amqp" | "amqps" | "pyamqp", *_]:
         CELERY_TASK_DEFAULT_QUEUE_TYPE = "quorum"
         CELERY_BROKER_TRANSPORT_OPTIONS = {"confirm_publish": True}
@@ -272,7 +311,7 @@ SECURE_REDIRECT_EXEMPT = [rf"^(?!{PAGE_ADDRESSES})"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
-CSRF_FAILURE_VIEW = "voiceproject.error_responses.csrf_failed"
+CSRF_FAILURE_VIEW = "voiceproject.http.errors.csrf_failed"
 if TRUSTED_PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 # Subdomains and browsers' preload lists are for the operator to decide.
@@ -280,12 +319,18 @@ SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 if not HTTPS:
     # A site that only answers to the names of this machine has no TLS to enforce.
     SILENCED_SYSTEM_CHECKS += ["security.W004", "security.W008", "security.W012", "security.W016"]
-CONTENT_SECURITY_POLICY = {"DIRECTIVES": {
-    "default-src": [SELF], "img-src": [SELF, "data:"], "object-src": [NONE],
-    # Previews are played from where providers keep them, by HTTP where this is not HTTPS itself.
-    "media-src": [SELF, "https:", *([] if HTTPS else ["http:"])],
-    "base-uri": [SELF], "form-action": [SELF], "frame-ancestors": [NONE],
-}}  # fmt: skip
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        # Previews are played from where providers keep them, by HTTP where this is not HTTPS itself.
+        "media-src": [SELF, "https:", *([] if HTTPS else ["http:"])],
+        "base-uri": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
 
 # Logs: one line per event, to standard error. E-mails are for scheduled syncs: voices/watchdog.py.
 
@@ -311,6 +356,6 @@ EMAIL_SUBJECT_PREFIX = f"[Voices sync, {ALLOWED_HOSTS[0]}] "
 if ADMINS:
     SERVER_EMAIL = _email.get("SERVER_EMAIL") or ADMINS[0][1]
 if SENTRY_DSN:
-    from voiceproject import sentry
+    from voiceproject.logging import sentry
 
     sentry.start(SENTRY_DSN)

@@ -10,15 +10,22 @@ from django.views.generic import RedirectView, TemplateView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from agencies.views import RefreshView, TokenView
-from voiceproject.error_responses import error_view
-from voices.api.audio import PreviewView
-from voices.api.reading import RunsView, RunView, VoicesListView, VoicesView, VoiceView
-from voices.api.views import SyncVoicesView
+from voiceproject import errors
+from voiceproject.http.errors import error_view
+from voices.api.previews import PreviewView
+from voices.api.views import (
+    RunsView,
+    RunView,
+    SyncVoicesView,
+    VoicesListView,
+    VoicesView,
+    VoiceView,
+)
 
 admin.autodiscover()
 
 sync_voices = SyncVoicesView.as_view()
-nothing = csrf_exempt(error_view("not_found"))
+nothing = csrf_exempt(error_view(errors.NotFound))
 to_admin = RedirectView.as_view(pattern_name="admin:index")
 library = never_cache(login_required(TemplateView.as_view(template_name="voices/library.html")))
 login = LoginView.as_view(template_name="voices/login.html")
@@ -50,7 +57,7 @@ urlpatterns = [
     path("", library, name="library"),
     re_path("", nothing),  # also with DJANGO_DEBUG, whose own page is HTML
 ]
-handler400 = error_view("invalid_request")
-handler403 = error_view("permission_denied")
-handler404 = error_view("not_found")
-handler500 = error_view("internal_error")
+handler400 = error_view(errors.InvalidRequest)
+handler403 = error_view(errors.PermissionDenied)
+handler404 = error_view(errors.NotFound)
+handler500 = error_view(errors.ServiceError)

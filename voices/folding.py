@@ -53,9 +53,13 @@ _fold_often = lru_cache(maxsize=1000)(fold)  # what many voices share
 
 
 def folded(
-    voice_id: str, name: str, description: str | None, language_label: str | None,
-    primary_language: str | None, provider: str | None,
-) -> tuple[str, str]:  # fmt: skip
+    voice_id: str,
+    name: str,
+    description: str | None,
+    language_label: str | None,
+    primary_language: str | None,
+    provider: str | None,
+) -> tuple[str, str]:
     """Return a voice's `sort_name` and `search_text`, for `voices/queries.py` to order by and to search.
 
     The search text has a line for each text: first the name, then SORTED; last

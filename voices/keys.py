@@ -5,8 +5,9 @@ from django.db.models import OuterRef, Q, QuerySet, Subquery
 
 from agencies.credentials import get_agency_credentials
 from agencies.models import Agency
+from ultravox import UltravoxClient
+from voiceproject.errors import UltravoxError
 from voices.models import SyncRun
-from voices.ultravox import UltravoxClient, UltravoxError
 
 
 def with_trial(agencies: QuerySet[Agency]) -> QuerySet[Agency]:
@@ -18,8 +19,9 @@ def with_trial(agencies: QuerySet[Agency]) -> QuerySet[Agency]:
     refused = Q(key_refused=True, error_code=UltravoxError.code)
     told = SyncRun.objects.filter(
         Q(status=SyncRun.Status.SUCCEEDED) | refused,
-        agency=OuterRef("pk"), started_at__gt=OuterRef("updated_at"),
-    ).order_by("-finished_at")  # fmt: skip
+        agency=OuterRef("pk"),
+        started_at__gt=OuterRef("updated_at"),
+    ).order_by("-finished_at")
     return agencies.annotate(
         tried_at=Subquery(told.values("finished_at")[:1]),
         key_refused=Subquery(told.values("key_refused")[:1]),
@@ -33,7 +35,10 @@ def try_key(agency: Agency, *, deadline: float) -> None:
     page of voices in time.
     """
     client = UltravoxClient(
-        api_url=settings.ULTRAVOX_API_URL, api_key=get_agency_credentials(agency),
-        timeout=settings.ULTRAVOX_TIMEOUT, deadline=deadline, page_size=1,
-    )  # fmt: skip
+        api_url=settings.ULTRAVOX_API_URL,
+        api_key=get_agency_credentials(agency),
+        timeout=settings.ULTRAVOX_TIMEOUT,
+        deadline=deadline,
+        page_size=1,
+    )
     list(client.pages(most=1))

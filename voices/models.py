@@ -10,9 +10,13 @@ from agencies.models import Agency
 PUBLIC = "public"  # the ownership of voices that everybody may see
 # Of a run: Ultravox's answers to its requests, by their status, and requests without one.
 ANSWERS = {
-    "2xx": "answers_2xx", "3xx": "answers_3xx", "4xx": "answers_4xx", "429": "answers_429",
-    "5xx": "answers_5xx", "none": "unanswered",
-}  # fmt: skip
+    "2xx": "answers_2xx",
+    "3xx": "answers_3xx",
+    "4xx": "answers_4xx",
+    "429": "answers_429",
+    "5xx": "answers_5xx",
+    "none": "unanswered",
+}
 PROGRESS = ("pages", "voices", "total", "retries", *ANSWERS.values())
 
 
@@ -61,9 +65,11 @@ class Voice(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["sort_name"], name="voices_by_name"),
             models.Index(
-                fields=["id"], condition=models.Q(search_text=None), name="voices_without_search_text"
+                fields=["id"],
+                condition=models.Q(search_text=None),
+                name="voices_without_search_text",
             ),
-        ]  # fmt: skip
+        ]
 
     def __str__(self) -> str:
         return self.name or self.id
@@ -140,20 +146,23 @@ class SyncRun(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["-started_at", "-id"], name="newest_runs_first"),
             models.Index(
-                fields=["-finished_at"], condition=models.Q(status="succeeded"),
+                fields=["-finished_at"],
+                condition=models.Q(status="succeeded"),
                 name="newest_successes_first",
             ),
             models.Index(
-                fields=["agency", "-finished_at"], condition=models.Q(status="succeeded"),
+                fields=["agency", "-finished_at"],
+                condition=models.Q(status="succeeded"),
                 name="newest_success_of_agency",
             ),
-        ]  # fmt: skip
+        ]
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["agency"], condition=models.Q(status="running"),
+                fields=["agency"],
+                condition=models.Q(status="running"),
                 name="one_open_run_per_agency",
-            ),
-        ]  # fmt: skip
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.trigger} at {self.started_at:%Y-%m-%d %H:%M:%S}: {self.status}"

@@ -25,18 +25,18 @@ from django.conf import settings
 from django.db.models import Case, When
 from django.utils.crypto import salted_hmac
 
-from agencies.credentials import NoApiKey, agencies_with_key, get_agency_credentials
-from agencies.fields import CredentialsUnavailable
-from voiceproject.errors import Busy, ServiceError
-from voices.models import PUBLIC, Voice
-from voices.ultravox import (
-    KEY_STATUSES,
-    REDIRECT_STATUSES,
-    Response,
+from agencies.credentials import agencies_with_key, get_agency_credentials
+from ultravox import KEY_STATUSES, REDIRECT_STATUSES, Response, get_preview, server_of
+from voiceproject.errors import (
+    Busy,
+    CredentialsUnavailable,
+    NoApiKey,
+    NoPreview,
+    PreviewUnavailable,
+    ServiceError,
     UltravoxError,
-    get_preview,
-    server_of,
 )
+from voices.models import PUBLIC, Voice
 
 logger = logging.getLogger(__name__)
 
@@ -46,19 +46,15 @@ KEPT = 60  # seconds that a failure counts, the address of a redirect, or audio 
 OURS = re.compile(r"[0-9a-f]{64}(\..*)?")  # names of files
 # What audio files begin with. An MP3's frame is of layer III; AAC's frames look alike, but for the layer.
 BEGINNINGS = {
-    "audio/wav": rb"RIFF....WAVE", "audio/mpeg": rb"ID3|\xff[\xe2\xe3\xf2\xf3\xfa\xfb]",
-    "audio/aac": rb"\xff[\xf0\xf1\xf8\xf9]", "audio/ogg": rb"OggS", "audio/flac": rb"fLaC",
-    "audio/webm": rb"\x1a\x45\xdf\xa3", "audio/mp4": rb"....ftyp",
-}  # fmt: skip
+    "audio/wav": rb"RIFF....WAVE",
+    "audio/mpeg": rb"ID3|\xff[\xe2\xe3\xf2\xf3\xfa\xfb]",
+    "audio/aac": rb"\xff[\xf0\xf1\xf8\xf9]",
+    "audio/ogg": rb"OggS",
+    "audio/flac": rb"fLaC",
+    "audio/webm": rb"\x1a\x45\xdf\xa3",
+    "audio/mp4": rb"....ftyp",
+}
 _TYPES = {kind: re.compile(start, re.DOTALL) for kind, start in BEGINNINGS.items()}
-
-
-class NoPreview(ServiceError):
-    code = "no_preview"
-
-
-class PreviewUnavailable(ServiceError):
-    code = "preview_unavailable"
 
 
 @dataclass(frozen=True)
@@ -178,9 +174,12 @@ def _ask(name: str, url: str, key: str) -> Preview:
     failed = f"{name}.failed"
     try:
         response = get_preview(
-            url, api_url=settings.ULTRAVOX_API_URL, api_key=key, timeout=settings.ULTRAVOX_TIMEOUT,
+            url,
+            api_url=settings.ULTRAVOX_API_URL,
+            api_key=key,
+            timeout=settings.ULTRAVOX_TIMEOUT,
             max_bytes=MAX_BYTES,
-        )  # fmt: skip
+        )
         if response.status in KEY_STATUSES:
             failed = _refusal(name, key)
         preview = _preview_in(response)

@@ -28,12 +28,17 @@ UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 LARGE_FLOAT = re.compile(rb"(?:^|[:,\[])-?[0-9.]+e\+?[0-9]")  # 1e16 and more, as orjson writes it
 
 COLUMNS = {  # in the order of the model's fields
-    "id": "voiceId", "name": "name", "description": "description",
-    "language_label": "languageLabel", "primary_language": "primaryLanguage",
-    "ownership": "ownership", "billing_style": "billingStyle", "provider": "provider",
+    "id": "voiceId",
+    "name": "name",
+    "description": "description",
+    "language_label": "languageLabel",
+    "primary_language": "primaryLanguage",
+    "ownership": "ownership",
+    "billing_style": "billingStyle",
+    "provider": "provider",
     "preview_url": "previewUrl",
     "definition": "definition",
-}  # fmt: skip
+}
 FIELDS = tuple(COLUMNS.values())[:-1]
 REPEATED = slice(3, 8)  # columns whose texts many voices share: each is kept in memory once
 

@@ -21,15 +21,18 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from agencies.credentials import NoApiKey
-from agencies.fields import CredentialsUnavailable
 from agencies.models import Agency
-from voiceproject import logs
-from voiceproject.database_errors import state
-from voiceproject.errors import SaveFailed, ServiceError
+from voiceproject.database import code_of, renew_connection, sqlite_busy_timeout
+from voiceproject.errors import (
+    CredentialsUnavailable,
+    KeyRejected,
+    NoApiKey,
+    SaveFailed,
+    ServiceError,
+    UltravoxError,
+)
+from voiceproject.logging import formats
 from voices.models import PROGRESS, SyncRun
-from voices.store import patience, renew_connection
-from voices.ultravox import KeyRejected, UltravoxError
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +63,7 @@ def open_or_join(
     """
     run = _opened(agency, started_by, deadline)
     tried.append(run)
-    logs.run.set(run.pk)
+    formats.run.set(run.pk)
     if not run.is_open:
         if run.status == FAILED:
             raise _error_of(run)
@@ -121,11 +124,14 @@ def _opened(agency: Agency | None, started_by: dict[str, Any], deadline: float) 
                 with transaction.atomic():
                     return SyncRun.objects.create(
                         agency=agency, started_at=timezone.now(), heartbeat_at=Now(), **started_by
-                    )  # fmt: skip
+                    )
             except IntegrityError as error:
                 if agency and not Agency.objects.filter(pk=agency.pk).exists():
                     raise NoApiKey("The agency was deleted.") from None
-                if state(error) not in ("23505", "SQLITE_CONSTRAINT_UNIQUE"):  # it is not the lock
+                if code_of(error) not in (
+                    "23505",
+                    "SQLITE_CONSTRAINT_UNIQUE",
+                ):  # it is not the lock
                     raise
                 _pause(0, deadline)
                 continue  # at once: whoever was faster may end soon
@@ -173,14 +179,14 @@ def _abandon_dead() -> None:
     if not OPEN_RUNS.filter(is_dead()).exists():
         return
     try:
-        with patience(0), transaction.atomic():
+        with sqlite_busy_timeout(0), transaction.atomic():
             locked = OPEN_RUNS.filter(is_dead()).select_for_update(skip_locked=True)
             dead = list(locked.values_list("pk", flat=True))
             OPEN_RUNS.filter(pk__in=dead).update(
                 status=ABANDONED, finished_at=Now(), error_code=ABANDONED, error_message=DIED
             )
     except OperationalError as error:
-        if not state(error).startswith("SQLITE_BUSY"):
+        if not code_of(error).startswith("SQLITE_BUSY"):
             raise
         return  # somebody is writing, perhaps one of them
     if dead:
@@ -196,9 +202,13 @@ def _fail(run: SyncRun, error: BaseException) -> None:
     renew_connection()
     try:
         run.while_open().update(
-            status=FAILED, finished_at=Now(), error_code=code, error_message=message,
-            key_refused=isinstance(error, KEY_ERRORS), **_progress(run),
-        )  # fmt: skip
+            status=FAILED,
+            finished_at=Now(),
+            error_code=code,
+            error_message=message,
+            key_refused=isinstance(error, KEY_ERRORS),
+            **_progress(run),
+        )
     except django.db.Error as database_error:
         logger.warning("Run %s stays open: %s", run.pk, type(database_error).__name__)
 

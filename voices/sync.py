@@ -18,19 +18,18 @@ from django.conf import settings
 
 from agencies.credentials import (
     NO_KEY_OF_AGENCY,
-    NoApiKey,
     agencies_with_key,
     get_agency_credentials,
     has_key,
 )
 from agencies.models import Agency, User
-from voiceproject import logs
-from voiceproject.database_errors import describe, save_failed
-from voiceproject.errors import Busy, ServiceError
-from voices import runs, store
+from ultravox import UltravoxClient
+from voiceproject.database import describe, save_failed
+from voiceproject.errors import Busy, NoApiKey, ServiceError, WorkerLost
+from voiceproject.logging import formats
+from voices import runs, writer
 from voices.models import ANSWERS, SyncRun
 from voices.records import Row, UnusableRecord, to_row
-from voices.ultravox import UltravoxClient
 
 logger = logging.getLogger(__name__)
 
@@ -42,10 +41,6 @@ BACKGROUND = {SyncRun.Trigger.COMMAND, SyncRun.Trigger.SCHEDULE}
 Progress = Callable[[SyncRun], object]
 
 _places = threading.BoundedSemaphore(AT_A_TIME)
-
-
-class WorkerLost(ServiceError):
-    code = "worker_lost"
 
 
 def sync_voices(
@@ -85,11 +80,16 @@ def _summed_up(trigger: str, tried: list[SyncRun]) -> Iterator[None]:
     def log(level: int, outcome: str) -> None:
         run = tried[-1] if tried else SyncRun()
         fields = {
-            "trigger": trigger, "agency": run.agency_id and str(run.agency_id), "run": run.pk,
-            "pages": run.pages, "voices": run.voices, "skipped": run.skipped,
-            "retries": run.retries, "seconds": round(time.monotonic() - began, 2),
+            "trigger": trigger,
+            "agency": run.agency_id and str(run.agency_id),
+            "run": run.pk,
+            "pages": run.pages,
+            "voices": run.voices,
+            "skipped": run.skipped,
+            "retries": run.retries,
+            "seconds": round(time.monotonic() - began, 2),
             "outcome": outcome,
-        }  # fmt: skip
+        }
         words = " ".join(f"{name}={value}" for name, value in fields.items())
         logger.log(level, "Sync ended: %s", words, extra={"fields": fields})
 
@@ -101,7 +101,7 @@ def _summed_up(trigger: str, tried: list[SyncRun]) -> Iterator[None]:
     else:
         log(logging.INFO, SyncRun.Status.SUCCEEDED.value)
     finally:
-        logs.run.set(None)
+        formats.run.set(None)
 
 
 def _sync(
@@ -132,9 +132,11 @@ def _sync(
 
 def _fetch_and_store(run: SyncRun, agency: Agency, *, deadline: float, progress: Progress) -> None:
     client = UltravoxClient(
-        api_url=settings.ULTRAVOX_API_URL, api_key=get_agency_credentials(agency),
-        timeout=settings.ULTRAVOX_TIMEOUT, deadline=deadline,
-    )  # fmt: skip
+        api_url=settings.ULTRAVOX_API_URL,
+        api_key=get_agency_credentials(agency),
+        timeout=settings.ULTRAVOX_TIMEOUT,
+        deadline=deadline,
+    )
     rows: dict[str | None, Row] = {}
     try:
         with closing(client.pages(tick=runs.heart(run))) as pages:
@@ -146,7 +148,7 @@ def _fetch_and_store(run: SyncRun, agency: Agency, *, deadline: float, progress:
                 progress(run)
     finally:
         _count_requests(client, run)
-    store.save(run, sorted(rows.values(), key=itemgetter(0)), deadline=deadline)
+    writer.save(run, sorted(rows.values(), key=itemgetter(0)), deadline=deadline)
 
 
 def _count_requests(client: UltravoxClient, run: SyncRun) -> None:

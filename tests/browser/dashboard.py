@@ -52,14 +52,20 @@ class _Handler(BaseHTTPRequestHandler):
         user, now = self.server.user, int(time.time())
         assert user is not None
         claims = {
-            "sub": str(user.pk), "aud": "authenticated", "iss": f"{self.server.url}/auth/v1",
-            "exp": now + 3600, "role": "authenticated",
-        }  # fmt: skip
+            "sub": str(user.pk),
+            "aud": "authenticated",
+            "iss": f"{self.server.url}/auth/v1",
+            "exp": now + 3600,
+            "role": "authenticated",
+        }
         session = {
-            "access_token": jwt.encode(claims, SECRET, "HS256"), "token_type": "bearer",
-            "expires_in": 3600, "expires_at": now + 3600, "refresh_token": "once",
+            "access_token": jwt.encode(claims, SECRET, "HS256"),
+            "token_type": "bearer",
+            "expires_in": 3600,
+            "expires_at": now + 3600,
+            "refresh_token": "once",
             "user": {"id": str(user.pk), "email": user.email},
-        }  # fmt: skip
+        }
         self._answer(200, "application/json", json.dumps(session))
 
     def _answer(self, status: int, kind: str, text: str) -> None:

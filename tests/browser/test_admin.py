@@ -18,9 +18,18 @@ VOICES, RUNS = "/admin/voices/voice/", "/admin/voices/syncrun/"
 AGENCIES, USERS = "/admin/agencies/agency/", "/admin/agencies/user/"
 TASKS = "/admin/django_celery_beat/periodictask/"
 PAGES = (
-    "/admin/", VOICES, RUNS, AGENCIES, f"{AGENCIES}add/", USERS, f"{USERS}add/", TASKS,
-    f"{TASKS}add/", "/admin/django_celery_beat/crontabschedule/add/", "/admin/password_change/",
-)  # fmt: skip
+    "/admin/",
+    VOICES,
+    RUNS,
+    AGENCIES,
+    f"{AGENCIES}add/",
+    USERS,
+    f"{USERS}add/",
+    TASKS,
+    f"{TASKS}add/",
+    "/admin/django_celery_beat/crontabschedule/add/",
+    "/admin/password_change/",
+)
 
 pytestmark = [pytest.mark.browser, needs_chromium]
 

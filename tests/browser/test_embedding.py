@@ -31,10 +31,14 @@ def test_what_the_document_says(migrated: Database, tmp_path: Path, browser: Any
         Dashboard() as dashboard,
         Sandbox(count=60) as sandbox,
         own_project(
-            migrated, tmp_path, ULTRAVOX_API_URL=sandbox.url, CORS_ALLOWED_ORIGINS=dashboard.url,
-            SUPABASE_URL=dashboard.url, SUPABASE_JWT_SECRET=SECRET,
+            migrated,
+            tmp_path,
+            ULTRAVOX_API_URL=sandbox.url,
+            CORS_ALLOWED_ORIGINS=dashboard.url,
+            SUPABASE_URL=dashboard.url,
+            SUPABASE_JWT_SECRET=SECRET,
         ) as project,
-    ):  # fmt: skip
+    ):
         dashboard.user = add_user(project, add_agency(project, key=API_KEY))
         assert project.manage("sync_voices").returncode == 0
         url = project.serve("--workers=1")
@@ -55,7 +59,7 @@ def test_what_the_document_says(migrated: Database, tmp_path: Path, browser: Any
             "/dashboard.js": ("text/javascript", script),
             "/supabase.js": ("text/javascript", supabase_js),
             "/style.css": ("text/css", style),
-        }  # fmt: skip
+        }
 
         elsewhere = f"http://localhost:{sandbox.port}/audio/"
         tab = Tab(browser.new_page(), dashboard.url, tmp_path, (url, elsewhere))

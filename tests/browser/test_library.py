@@ -238,7 +238,7 @@ def test_nobody_answers(anna: Tab, site: Project) -> None:
     port = anna.site.rpartition(":")[2]
     site.start(
         "-m", "gunicorn", "--config", "gunicorn.conf.py", f"--bind=127.0.0.1:{port}", log="web"
-    )  # fmt: skip
+    )
 
     def answers() -> bool:
         again = page.get_by_role("button", name="Try again")
@@ -257,9 +257,10 @@ def test_previews_that_cannot_be_heard(anna: Tab, sandbox: Sandbox) -> None:
     anna.wait_for_count("300 voices")
     sandbox.fault = FAULTS["preview_refused"]
     keyed = next(
-        voice for voice in sorted(sandbox.api.voices, key=lambda voice: str(voice["name"]))
+        voice
+        for voice in sorted(sandbox.api.voices, key=lambda voice: str(voice["name"]))
         if str(voice["previewUrl"]).endswith("/preview")
-    )["name"]  # fmt: skip
+    )["name"]
     page.get_by_role("searchbox").fill(keyed)
     anna.row(keyed).get_by_role("button", name=f"Play {keyed}").click()
     anna.row(keyed).get_by_text("This voice's provider refused to speak").wait_for()

@@ -69,8 +69,11 @@ def test_it_is_part_of_a_form_as_an_input_is(anna: Tab) -> None:
         anna.rows().nth(place).get_by_role("radio").get_attribute("value") for place in (1, 2)
     )
     assert page.evaluate("events") == [
-        ["input", first], ["change", first], ["input", second], ["change", second],
-    ]  # fmt: skip
+        ["input", first],
+        ["change", first],
+        ["input", second],
+        ["change", second],
+    ]
     page.get_by_role("searchbox").fill("a")
     assert len(page.evaluate("events")) == 4
     assert page.evaluate(data) == [["voice", second]]
@@ -137,8 +140,10 @@ PLACED = """([tag, style]) => {
 
 def test_it_has_a_width_of_its_own(anna: Tab) -> None:
     for place in (
-        ["div", "display: flex"], ["div", "display: grid; justify-items: start"], ["dialog", ""],
-    ):  # fmt: skip
+        ["div", "display: flex"],
+        ["div", "display: grid; justify-items: start"],
+        ["dialog", ""],
+    ):
         anna.page.set_viewport_size({"width": 1280, "height": 800})
         anna.page.evaluate(PLACED, place)
         anna.rows().first.wait_for()

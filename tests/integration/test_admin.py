@@ -22,7 +22,7 @@ from tests.support.environment import CREDENTIALS_KEY, PASSWORD
 from tests.support.project import Project
 from tests.ultravox import API_KEY, Ultravox
 from voices.models import SyncRun, Voice
-from voices.store import add_search_texts
+from voices.writer import add_search_texts
 
 pytestmark = pytest.mark.django_db
 
@@ -96,9 +96,13 @@ def test_syncs_alone_write(browser: Client, make: Callable[..., models.Model]) -
     address = f"/admin/voices/{made._meta.model_name}/"
     before = type(made).objects.values().get()  # type: ignore[attr-defined]
     data = {
-        "name": "After", "synced": "9", "post": "yes", "_save": "Save",
-        "action": "delete_selected", "_selected_action": str(made.pk),
-    }  # fmt: skip
+        "name": "After",
+        "synced": "9",
+        "post": "yes",
+        "_save": "Save",
+        "action": "delete_selected",
+        "_selected_action": str(made.pk),
+    }
     for page in ("add/", f"{made.pk}/delete/", f"{made.pk}/change/", ""):
         assert browser.post(address + page, data).status_code == (403 if page else 200), page
     assert type(made).objects.values().get() == before  # type: ignore[attr-defined]
@@ -113,13 +117,23 @@ def test_syncs_alone_write(browser: Client, make: Callable[..., models.Model]) -
 
 def test_voices_are_searched(browser: Client) -> None:
     make_voice(
-        "5f0c9a3e-1b2c", name="Amélie", description="Warm and unhurried", provider="Cartesia",
-        language_label="Français (Canada)", primary_language="fr-CA",
-    )  # fmt: skip
+        "5f0c9a3e-1b2c",
+        name="Amélie",
+        description="Warm and unhurried",
+        provider="Cartesia",
+        language_label="Français (Canada)",
+        primary_language="fr-CA",
+    )
     make_voice("other", description="Bright", language_label="日本語", primary_language="ja-JP")
     for words in (
-        "Amélie", "MELI", "unhurried", "5f0c9a3e-1b2c", "francais", "fr-CA", "amelie unhurried",
-    ):  # fmt: skip
+        "Amélie",
+        "MELI",
+        "unhurried",
+        "5f0c9a3e-1b2c",
+        "francais",
+        "fr-CA",
+        "amelie unhurried",
+    ):
         assert listed(browser, f"q={words}") == {"5f0c9a3e-1b2c"}, words
     for words in ("%25", "_", "\\", "a'b", "nobody", "русский", "x" * 20_000):
         assert listed(browser, f"q={words}") == set(), words
@@ -139,9 +153,12 @@ def test_voices_are_filtered(browser: Client, field: str) -> None:
 
 def test_voices_are_told_in_words_and_heard(browser: Client) -> None:
     make_voice(
-        "one", billing_style="VOICE_BILLING_STYLE_INCLUDED", ownership="private", provider="lmnt",
+        "one",
+        billing_style="VOICE_BILLING_STYLE_INCLUDED",
+        ownership="private",
+        provider="lmnt",
         preview_url="https://example.com/one.mp3",
-    )  # fmt: skip
+    )
     make_voice("two", name="Second", language_label="Klingon")
     html = shown(browser, f"{VOICES}?_facets=True")
     assert "VOICE_BILLING" not in re.sub(r'href="[^"]*"', "", html)
@@ -169,12 +186,16 @@ def test_the_list_is_opened_as_fast_with_10_000_voices(
     def fill(begin: int, end: int) -> None:
         Voice.objects.bulk_create(
             Voice(
-                id=f"voice-{number:05}", name=f"Voice {number}", provider=f"Provider {number % 8}",
-                primary_language=f"l{number % 40}", ownership=("public", "private")[number % 2],
-                definition={"elevenLabs": {"voiceId": number}}, last_synced_at=timezone.now(),
+                id=f"voice-{number:05}",
+                name=f"Voice {number}",
+                provider=f"Provider {number % 8}",
+                primary_language=f"l{number % 40}",
+                ownership=("public", "private")[number % 2],
+                definition={"elevenLabs": {"voiceId": number}},
+                last_synced_at=timezone.now(),
             )
             for number in range(begin, end)
-        )  # fmt: skip
+        )
 
     fill(0, 10)
     browser.get(VOICES)
@@ -404,15 +425,27 @@ def test_only_superusers_give_rights(
     browser: Client, assistant: User, user: User, staff: User
 ) -> None:
     permit(
-        assistant, "view_user", "add_user", "change_user", "delete_user",
-        "view_group", "add_group", "change_group",
-    )  # fmt: skip
+        assistant,
+        "view_user",
+        "add_user",
+        "change_user",
+        "delete_user",
+        "view_group",
+        "add_group",
+        "change_group",
+    )
     group = Group.objects.create(name="All-powerful")
     client = browser_of(assistant)
     form = {
-        "email": "new@example.com", "is_active": "", "is_staff": "on", "is_superuser": "on",
-        "groups": str(group.pk), "user_permissions": "1", "name": "Renamed", "permissions": "1",
-    }  # fmt: skip
+        "email": "new@example.com",
+        "is_active": "",
+        "is_staff": "on",
+        "is_superuser": "on",
+        "groups": str(group.pk),
+        "user_permissions": "1",
+        "name": "Renamed",
+        "permissions": "1",
+    }
     for each in (assistant, user):
         response = client.post(f"{USERS}{each.pk}/change/", form | {"email": each.email})
         assert response.status_code == 302
@@ -448,10 +481,16 @@ def test_only_superusers_give_rights(
 def test_the_history_tells_what_happened(browser: Client, user: User) -> None:
     now = timezone.now()
     run = make_run(
-        trigger="user", agency=user.agency, user=user, status="failed", pages=2,
-        started_at=now - timedelta(seconds=90), finished_at=now - timedelta(seconds=87.5),
-        error_code="ultravox_error", error_message="Ultravox answered with status 400.",
-    )  # fmt: skip
+        trigger="user",
+        agency=user.agency,
+        user=user,
+        status="failed",
+        pages=2,
+        started_at=now - timedelta(seconds=90),
+        finished_at=now - timedelta(seconds=87.5),
+        error_code="ultravox_error",
+        error_message="Ultravox answered with status 400.",
+    )
     for page in ("", f"{run.pk}/change/"):
         html = shown(browser, RUNS + page)
         for word in ("Failed", "user@example.com", "Agency", "2.5", "answered with status 400"):
@@ -650,17 +689,27 @@ def test_the_interval_is_changed_in_the_admin(browser: Client) -> None:
 @pytest.mark.parametrize(
     "address",
     [
-        "voices/voice/_00/change/", "voices/voice/%00/history/", "voices/voice/?q=%00",
-        "voices/voice/?provider__exact=%00", "voices/voice/?name__icontains=%00",
-        "voices/voice/?name__regex=[", "voices/voice/?last_synced_at__year=999999999999",
-        "voices/voice/?p=99999999999999999999", "voices/syncrun/?pages=" + "9" * 30,
-        "voices/syncrun/?error_message__contains=%00", "voices/syncrun/?agency__id__exact=x",
-        "voices/syncrun/99999999999999999999999/change/", "agencies/agency/_00/delete/",
-        "agencies/user/?agency__id__exact=%00", "r/7/%00/", "axes/accessattempt/?username=%00",
+        "voices/voice/_00/change/",
+        "voices/voice/%00/history/",
+        "voices/voice/?q=%00",
+        "voices/voice/?provider__exact=%00",
+        "voices/voice/?name__icontains=%00",
+        "voices/voice/?name__regex=[",
+        "voices/voice/?last_synced_at__year=999999999999",
+        "voices/voice/?p=99999999999999999999",
+        "voices/syncrun/?pages=" + "9" * 30,
+        "voices/syncrun/?error_message__contains=%00",
+        "voices/syncrun/?agency__id__exact=x",
+        "voices/syncrun/99999999999999999999999/change/",
+        "agencies/agency/_00/delete/",
+        "agencies/user/?agency__id__exact=%00",
+        "r/7/%00/",
+        "axes/accessattempt/?username=%00",
         "autocomplete/?app_label=agencies&model_name=user&field_name=agency&term=%00",
-        "django_celery_beat/periodictask/_00/change/", "login/?next=//elsewhere.example",
+        "django_celery_beat/periodictask/_00/change/",
+        "login/?next=//elsewhere.example",
     ],
-)  # fmt: skip
+)
 def test_no_address_of_the_admin_breaks_it(client: Client, staff: User, address: str) -> None:
     client.raise_request_exception = False
     client.force_login(staff)

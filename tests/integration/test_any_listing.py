@@ -18,7 +18,7 @@ from agencies.models import Agency
 from sandbox.catalogue import make_voices
 from tests.support.reliability import shows
 from tests.ultravox import Ultravox
-from voices import store
+from voices import writer
 from voices.models import SyncRun, Voice
 from voices.records import COLUMNS, MAX_ID_BYTES
 from voices.sync import sync_voices
@@ -127,8 +127,8 @@ def test_any_listing_is_storable(
         200, json.dumps({"results": listing, "next": None}).encode()
     )
     rows, skipped = expected(json.loads(json.dumps(listing)))
-    for copy_above in (store.COPY_ABOVE, -1):  # by either writer; the second changes nothing
-        with patch.object(store, "COPY_ABOVE", copy_above):
+    for copy_above in (writer.COPY_ABOVE, -1):  # by either writer; the second changes nothing
+        with patch.object(writer, "COPY_ABOVE", copy_above):
             run = sync_voices(trigger="service")
         assert (run.synced, run.skipped) == (len(rows), skipped)
         stored = {
@@ -141,10 +141,10 @@ def test_any_listing_is_storable(
 @pytest.mark.django_db(transaction=True)
 def test_a_long_listing_is_copied(ultravox: Ultravox, agency: Agency) -> None:
     """On PostgreSQL in two statements, however long; every column is put right, and the run is closed."""
-    ultravox.voices = make_voices(store.COPY_ABOVE + 100, base_url=ultravox.url)
+    ultravox.voices = make_voices(writer.COPY_ABOVE + 100, base_url=ultravox.url)
     for _ in range(2):
         with CaptureQueriesContext(connection) as queries:
-            assert sync_voices(trigger="service").synced == store.COPY_ABOVE + 100
+            assert sync_voices(trigger="service").synced == writer.COPY_ABOVE + 100
         upserts = [query for query in queries if "INTO ultravox_voices" in query["sql"]]
         assert len(upserts) == (connection.vendor == "postgresql")
         assert Voice.objects.filter(name="spoilt").count() == 0

@@ -21,13 +21,30 @@ from tests.support.project import Database, Project, own_project
 
 SERVICE = {"apikey": SERVICE_KEY}
 UNKNOWN = [
-    "/nothing", "/nothing/", "/api", "/api/", "/functions/v1/", "/functions/v1/voices-sync/more",
-    "/functions/v1/voices-sync.json", "/functions/v1/voices_sync", "/FUNCTIONS/V1/VOICES-SYNC",
+    "/nothing",
+    "/nothing/",
+    "/api",
+    "/api/",
+    "/functions/v1/",
+    "/functions/v1/voices-sync/more",
+    "/functions/v1/voices-sync.json",
+    "/functions/v1/voices_sync",
+    "/FUNCTIONS/V1/VOICES-SYNC",
     "//functions/v1/voices-sync",
-    "/api/token/more", "/static/nothing.css", "/favicon.ico", "/robots.txt", "/%00", "/%ff%fe",
-    "/login/x", "/logout",
-    "/%0a", "/..%2f..%2fetc/passwd", "/.env", "/<script>alert(1)</script>", "/" + "x" * 2000,
-]  # fmt: skip
+    "/api/token/more",
+    "/static/nothing.css",
+    "/favicon.ico",
+    "/robots.txt",
+    "/%00",
+    "/%ff%fe",
+    "/login/x",
+    "/logout",
+    "/%0a",
+    "/..%2f..%2fetc/passwd",
+    "/.env",
+    "/<script>alert(1)</script>",
+    "/" + "x" * 2000,
+]
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
 
 
@@ -55,8 +72,14 @@ def assert_page_of_an_error(response: Any, status: int, *secrets: str) -> None:
 
 # What strangers may use: to sign in, to read the description, and to find the page of the login.
 PUBLIC = {
-    "/api/token/", "/api/token/refresh/", "/api/schema/", "/api/docs/", "/admin/login/", "/login/", "/login",
-}  # fmt: skip
+    "/api/token/",
+    "/api/token/refresh/",
+    "/api/schema/",
+    "/api/docs/",
+    "/admin/login/",
+    "/login/",
+    "/login",
+}
 LOGIN = "/admin/login/"
 LOGINS = (LOGIN, "/login/")
 
@@ -148,11 +171,7 @@ def test_lost_tables(calm: Client, ultravox: Any, user: User, table: str) -> Non
 
 @pytest.mark.parametrize(
     ("address", "table"),
-    [
-        ("/admin/voices/voice/", "ultravox_voices"),
-        ("/admin/", "django_session"),
-        (LOGIN, "users"),
-    ],
+    [("/admin/voices/voice/", "ultravox_voices"), ("/admin/", "django_session"), (LOGIN, "users")],
 )
 def test_lost_tables_of_pages(calm: Client, staff: User, address: str, table: str) -> None:
     form = {"username": staff.email, "password": PASSWORD}
@@ -215,9 +234,17 @@ def test_tokens_and_keys_need_no_csrf_token(ultravox: Any, user: User) -> None:
 
 def test_other_hosts(client: Client, db: None) -> None:
     for host in (
-        "evil.example.com", "localhost.evil.com", "localhost:80:80", "local host", "[::1", "",
-        "a_b", "\xff", "localhost:port", "127.0.0.1.nip.io",
-    ):  # fmt: skip
+        "evil.example.com",
+        "localhost.evil.com",
+        "localhost:80:80",
+        "local host",
+        "[::1",
+        "",
+        "a_b",
+        "\xff",
+        "localhost:port",
+        "127.0.0.1.nip.io",
+    ):
         headers = {"host": host} | SERVICE
         for address in (*BOTH_SPELLINGS, TOKEN, REFRESH, "/nothing"):
             assert_error(client.post(address, headers=headers), 400, "invalid_request")
@@ -256,9 +283,15 @@ def test_preflight_of_a_configured_origin(client: Client) -> None:
 
 def test_preflight_of_another_origin(client: Client) -> None:
     for origin in (
-        "https://evil.example.com", "http://dashboard.example.com", f"{ORIGIN}.evil.com", "null",
-        f"{ORIGIN}:8443", "https://evil-dashboard.example.com", "*", "",
-    ):  # fmt: skip
+        "https://evil.example.com",
+        "http://dashboard.example.com",
+        f"{ORIGIN}.evil.com",
+        "null",
+        f"{ORIGIN}:8443",
+        "https://evil-dashboard.example.com",
+        "*",
+        "",
+    ):
         for address in ADDRESSES:
             response = preflight(client, address, origin)
             assert "Access-Control-Allow-Origin" not in response.headers

@@ -13,12 +13,12 @@ from django.test import Client
 from django.utils import timezone
 from rest_framework_simplejwt.tokens import AccessToken
 
-from agencies.credentials import NoApiKey, agencies_with_key, get_agency_credentials
-from agencies.fields import CredentialsUnavailable
+from agencies.credentials import agencies_with_key, get_agency_credentials
 from agencies.models import Agency, User
 from tests.support.answers import ADDRESSES, assert_error, store_raw_key, stored_key
 from tests.support.environment import CREDENTIALS_KEY, SERVICE_KEY
 from tests.ultravox import Ultravox
+from voiceproject.errors import CredentialsUnavailable, NoApiKey
 
 KEY = "an-ultravox-key-of-these-tests"
 NEW, OLD, LOST = (Fernet.generate_key().decode() for _ in range(3))

@@ -98,12 +98,14 @@ def test_cannot_be_reached(before: Project, ultravox: Ultravox) -> None:
     [
         ("{own}", "The database is not migrated: run `manage.py migrate`."),
         pytest.param(
-            "{server}/nothing", "The database that DATABASE_URL names does not exist: create it.",
+            "{server}/nothing",
+            "The database that DATABASE_URL names does not exist: create it.",
             marks=on_postgresql,
         ),
         pytest.param(
             "postgres://nobody:secret@{host}/postgres",
-            "The database refuses the login of DATABASE_URL: correct it.", marks=on_postgresql,
+            "The database refuses the login of DATABASE_URL: correct it.",
+            marks=on_postgresql,
         ),
         pytest.param(
             "postgres://postgres:secret@127.0.0.1:9/postgres",
@@ -113,10 +115,12 @@ def test_cannot_be_reached(before: Project, ultravox: Ultravox) -> None:
             "sqlite:////x/y/z",
             "The database cannot be reached: check DATABASE_URL, and whether it runs.",
         ),
-        (f"sqlite:///{ROOT}/README.md",
-         "The file that DATABASE_URL names is no database: correct it."),
+        (
+            f"sqlite:///{ROOT}/README.md",
+            "The file that DATABASE_URL names is no database: correct it.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_says_what_is_wrong_with_the_database(url: str, advice: str, tmp_path: Path) -> None:
     with own_project(None, tmp_path) as project:
         server, own = project.database.url.rpartition("/")[0], project.database.url

@@ -54,20 +54,28 @@ def test_all_is_well(healthy: Agency, ultravox: Ultravox) -> None:
 
 
 FAULTS: dict[str, tuple[Callable[[], object], str, str]] = {
-    "worker": (lambda: Worker.objects.all().delete(), "worker", "Start `celery -A voiceproject worker`"),
+    "worker": (
+        lambda: Worker.objects.all().delete(),
+        "worker",
+        "Start `celery -A voiceproject worker`",
+    ),
     "schedule": (
-        lambda: PeriodicTask.objects.update(enabled=False), "schedule", "enable the periodic task",
+        lambda: PeriodicTask.objects.update(enabled=False),
+        "schedule",
+        "enable the periodic task",
     ),
     "voices": (
-        lambda: SyncRun.objects.update(finished_at=Now() - timedelta(hours=25)), "voices",
+        lambda: SyncRun.objects.update(finished_at=Now() - timedelta(hours=25)),
+        "voices",
         "manage.py sync_voices",
     ),
     "beat": (
         lambda: PeriodicTask.objects.update(last_run_at=Now() - timedelta(hours=6, minutes=11)),
-        "beat", "a sync has been due for 11 minutes -> Start `celery -A voiceproject beat`",
+        "beat",
+        "a sync has been due for 11 minutes -> Start `celery -A voiceproject beat`",
     ),
     "keys": (lambda: Agency.objects.update(ultravox_api_key=""), "agencies", "Add an agency"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("cause", "subject", "remedy"), FAULTS.values(), ids=FAULTS)

@@ -116,7 +116,11 @@ def test_credentials_that_are_right_but_for_one(case: Case, user: User) -> None:
 def test_all_addresses_are_described() -> None:
     described = {path.rstrip("/") for path in api}
     reading = {
-        "/api/voices", "/functions/v1/voices-list", "/api/voices/{voice_id}",
-        "/api/voices/{voice_id}/preview", "/api/sync-runs", "/api/sync-runs/{run_id}",
-    }  # fmt: skip
+        "/api/voices",
+        "/functions/v1/voices-list",
+        "/api/voices/{voice_id}",
+        "/api/voices/{voice_id}/preview",
+        "/api/sync-runs",
+        "/api/sync-runs/{run_id}",
+    }
     assert described == reading | {address.rstrip("/") for address in (*ADDRESSES, TOKEN, REFRESH)}

@@ -13,7 +13,6 @@ from django.db import OperationalError, connection, connections
 from django.utils import timezone
 from rest_framework_simplejwt.tokens import AccessToken
 
-from agencies.credentials import NoApiKey
 from agencies.fields import Ciphertext
 from agencies.models import Agency
 from tests.support.environment import ENVIRONMENT, SERVICE_KEY
@@ -21,10 +20,10 @@ from tests.support.project import END_OTHER_SESSIONS, SLOW, STEPS, Database, Pro
 from tests.support.reliability import shows
 from tests.support.seeding import add_agency, add_user
 from tests.ultravox import Ultravox
+from voiceproject.errors import KeyRejected, NoApiKey, UltravoxError
 from voices import runs
 from voices.models import SyncRun, Voice
 from voices.sync import sync_voices
-from voices.ultravox import KeyRejected, UltravoxError
 
 RUNS = "SELECT trigger, status, error_code FROM voice_sync_runs ORDER BY id"
 

@@ -12,11 +12,11 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from agencies.models import Agency
 from tests.support.answers import without
 from tests.ultravox import Ultravox
+from voiceproject.errors import UltravoxError
 from voices.models import SyncRun
 from voices.runs import ABANDONED
 from voices.sync import sync_voices
 from voices.tasks import sync_voices as task
-from voices.ultravox import UltravoxError
 
 pytestmark = pytest.mark.django_db
 
@@ -24,9 +24,12 @@ TOKEN = "token-of-prometheus"
 AUTHORIZED = {"authorization": f"Bearer {TOKEN}", "host": "10.0.0.7:8000"}
 RUNS = "voices_sync_runs_total"
 FAILING = (
-    "status_500_always", "status_429_always", "status_400", "redirect_loop",
+    "status_500_always",
+    "status_429_always",
+    "status_400",
+    "redirect_loop",
     "reset_before_headers_always",
-)  # fmt: skip
+)
 
 
 @pytest.fixture
@@ -132,7 +135,7 @@ def test_a_sync_is_counted(client: Client, agency: Agency, ultravox: Ultravox) -
 def test_what_ultravox_answers_is_counted(
     client: Client, agency: Agency, ultravox: Ultravox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("voices.ultravox.client.BACKOFF", 0.01)
+    monkeypatch.setattr("ultravox.client.BACKOFF", 0.01)
     for fault in FAILING:
         ultravox.fault = fault
         with pytest.raises(UltravoxError):

@@ -34,10 +34,14 @@ NOW = datetime(2026, 11, 25, 12, 30, tzinfo=UTC)
 ADDRESS = "/api/voices/v/preview"
 WAV = audio.wav("v")
 KINDS = {
-    "audio/wav": WAV, "audio/mpeg": b"ID3\x04\0\0" + b"\0" * 50, "audio/ogg": b"OggS\0\2" + b"\0" * 50,
-    "audio/flac": b"fLaC" + b"\0" * 50, "audio/webm": b"\x1a\x45\xdf\xa3" + b"\0" * 50,
-    "audio/mp4": b"\0\0\0\x1cftypM4A " + b"\0" * 50, "audio/aac": b"\xff\xf1\x50\x80" + b"\0" * 50,
-}  # fmt: skip
+    "audio/wav": WAV,
+    "audio/mpeg": b"ID3\x04\0\0" + b"\0" * 50,
+    "audio/ogg": b"OggS\0\2" + b"\0" * 50,
+    "audio/flac": b"fLaC" + b"\0" * 50,
+    "audio/webm": b"\x1a\x45\xdf\xa3" + b"\0" * 50,
+    "audio/mp4": b"\0\0\0\x1cftypM4A " + b"\0" * 50,
+    "audio/aac": b"\xff\xf1\x50\x80" + b"\0" * 50,
+}
 
 Previews = Callable[..., Any]
 
@@ -136,12 +140,20 @@ def test_mp3_frames_without_a_tag() -> None:
 @pytest.mark.parametrize(
     ("asked", "status", "first", "last"),
     [
-        ("bytes=0-1", 206, 0, 1), ("bytes=10-", 206, 10, None), ("bytes=-5", 206, -5, None),
-        ("bytes=0-", 206, 0, None), ("bytes=5-999999999", 206, 5, None), ("bytes=-99999999", 206, 0, None),
-        ("bytes=5-4", 200, 0, None), ("bytes=-", 200, 0, None), ("bytes=0-1,5-6", 200, 0, None),
-        ("items=0-1", 200, 0, None), ("bytes=x-", 200, 0, None), ("bytes=" + "9" * 5000 + "-", 200, 0, None),
+        ("bytes=0-1", 206, 0, 1),
+        ("bytes=10-", 206, 10, None),
+        ("bytes=-5", 206, -5, None),
+        ("bytes=0-", 206, 0, None),
+        ("bytes=5-999999999", 206, 5, None),
+        ("bytes=-99999999", 206, 0, None),
+        ("bytes=5-4", 200, 0, None),
+        ("bytes=-", 200, 0, None),
+        ("bytes=0-1,5-6", 200, 0, None),
+        ("items=0-1", 200, 0, None),
+        ("bytes=x-", 200, 0, None),
+        ("bytes=" + "9" * 5000 + "-", 200, 0, None),
     ],
-)  # fmt: skip
+)
 def test_ranges(
     hear: Previews, voice: Voice, asked: str, status: int, first: int, last: int | None
 ) -> None:
@@ -272,9 +284,11 @@ def test_what_is_kept_serves_until_the_voice_changes(
     hear: Previews, voice: Voice, ultravox: Ultravox
 ) -> None:
     changes: list[tuple[dict[str, Any], int]] = [
-        ({"name": "v"}, 1), ({"name": "another"}, 1), ({"definition": {"a": 1}}, 2),
+        ({"name": "v"}, 1),
+        ({"name": "another"}, 1),
+        ({"definition": {"a": 1}}, 2),
         ({"preview_url": f"{voice.preview_url}?v=2"}, 3),
-    ]  # fmt: skip
+    ]
     for change, asked in changes:
         Voice.objects.update(**change)
         assert hear().status_code == 200
@@ -347,10 +361,14 @@ def slow(
         exchange.reply(200, WAV)
 
     ultravox.voices = [
-        {"voiceId": f"v{number}", "name": "V", "ownership": "public",
-         "previewUrl": f"{ultravox.url}/api/voices/v{number}/preview"}
+        {
+            "voiceId": f"v{number}",
+            "name": "V",
+            "ownership": "public",
+            "previewUrl": f"{ultravox.url}/api/voices/v{number}/preview",
+        }
         for number in range(30)
-    ]  # fmt: skip
+    ]
     with own_project(migrated, tmp_path, ULTRAVOX_API_URL=ultravox.url) as project:
         add_agency(project)
         assert project.manage("sync_voices").returncode == 0
@@ -491,14 +509,28 @@ def test_a_preview_with_an_address_that_leads_nowhere(
 @pytest.mark.parametrize(
     ("status", "word"),
     [
-        (400, "provider"), (401, "key"), (402, "key"), (403, "key"), (404, "voice"), (410, "voice"),
-        (418, "provider"), (422, "provider"), (429, "key"), (500, "provider"), (503, "provider"),
+        (400, "provider"),
+        (401, "key"),
+        (402, "key"),
+        (403, "key"),
+        (404, "voice"),
+        (410, "voice"),
+        (418, "provider"),
+        (422, "provider"),
+        (429, "key"),
+        (500, "provider"),
+        (503, "provider"),
     ],
-)  # fmt: skip
+)
 def test_an_error_of_ultravox_s_says_who_is_to_blame_and_is_kept_for_a_minute(
-    hear: Previews, voice: Voice, ultravox: Ultravox, status: int, word: str,
-    caplog: pytest.LogCaptureFixture, folder: Path,
-) -> None:  # fmt: skip
+    hear: Previews,
+    voice: Voice,
+    ultravox: Ultravox,
+    status: int,
+    word: str,
+    caplog: pytest.LogCaptureFixture,
+    folder: Path,
+) -> None:
     ultravox.previews = answer(status, {"detail": MARKER, "key": API_KEY})
     for _ in range(2):
         response = hear()
@@ -621,8 +653,8 @@ def test_a_refused_key_is_not_tried_again_and_another_is(
 def test_what_a_caller_makes_ultravox_be_asked_for_is_limited(
     client: Client, hear: Previews, ultravox: Ultravox, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("voices.api.audio.PreviewThrottle.rate", "2/min", raising=False)
-    monkeypatch.setattr("voices.api.audio.PreviewThrottle.get_rate", lambda self: "2/min")
+    monkeypatch.setattr("voices.api.previews.PreviewThrottle.rate", "2/min", raising=False)
+    monkeypatch.setattr("voices.api.previews.PreviewThrottle.get_rate", lambda self: "2/min")
     for voice_id in ("v", "w", "x"):
         make(voice_id, ultravox)
     headers = bearer(user)

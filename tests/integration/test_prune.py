@@ -32,9 +32,13 @@ def add_run(days_ago: float, agency: Agency | None, status: str = "succeeded") -
     then = timezone.now() - timedelta(days=days_ago)
     ended = None if status == "running" else then
     return SyncRun.objects.create(
-        trigger="schedule", agency=agency, status=status, started_at=then, heartbeat_at=then,
+        trigger="schedule",
+        agency=agency,
+        status=status,
+        started_at=then,
+        heartbeat_at=then,
         finished_at=ended,
-    ).pk  # fmt: skip
+    ).pk
 
 
 def test_old_runs_go_but_for_the_newest_successes_and_those_under_way(agency: Agency) -> None:

@@ -130,9 +130,12 @@ def test_an_account_is_not_guessed_at_from_many_addresses(
         assert_limited(answers[-1], 120)
         assert_limited(sign_in(PASSWORD, "2001:db8:2::1"), 120)
         assert sign_in(PASSWORD, "192.0.2.1").status_code == 200  # where its owner has been before
-        assert post(
-            TOKEN, "2001:db8:2::1", {"email": "other@example.com", "password": PASSWORD}
-        ).status_code == 200  # fmt: skip
+        assert (
+            post(
+                TOKEN, "2001:db8:2::1", {"email": "other@example.com", "password": PASSWORD}
+            ).status_code
+            == 200
+        )
     # Then one guess in a while, which is as many as in the beginning
     later = now + timedelta(minutes=2) / (10 * LOGINS)
     with time_machine.travel(later, tick=False):

@@ -33,9 +33,18 @@ LIST, ALIAS, RUNS = "/api/voices/", "/functions/v1/voices-list", "/api/sync-runs
 SERVICE = {"apikey": SERVICE_KEY}
 NOW = datetime(2026, 11, 25, 12, 0, 0, 123456, tzinfo=UTC)
 FIELDS = [
-    "id", "name", "description", "language_label", "primary_language", "ownership", "billing_style",
-    "provider", "preview_url", "last_synced_at", "listed",
-]  # fmt: skip
+    "id",
+    "name",
+    "description",
+    "language_label",
+    "primary_language",
+    "ownership",
+    "billing_style",
+    "provider",
+    "preview_url",
+    "last_synced_at",
+    "listed",
+]
 
 
 def make(voice_id: str, name: str = "", **fields: Any) -> Voice:
@@ -230,8 +239,14 @@ def test_a_public_voice_is_listed_if_the_sync_that_ended_last_saw_it(
 
 @pytest.fixture
 def five(agency: Agency) -> None:
-    make("1", "Émilie", description="Warm and unhurried", primary_language="fr-FR",
-         language_label="🇫🇷 French (France)", provider="Cartesia")  # fmt: skip
+    make(
+        "1",
+        "Émilie",
+        description="Warm and unhurried",
+        primary_language="fr-FR",
+        language_label="🇫🇷 French (France)",
+        provider="Cartesia",
+    )
     make("2", "Москва", description="100% спокойный_голос", provider="eleven_labs")
     make("3", "Søren Łódź", primary_language="da-DK", provider="Google")
     make("AbC-4", "Straße", primary_language="de", description="İstanbul\nzweite Zeile \\o/")
@@ -242,17 +257,39 @@ def five(agency: Agency) -> None:
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("emilie", ["Émilie"]), ("ÉMILIE", ["Émilie"]), ("e\u0301milie", ["Émilie"]),
-        ("москва", ["Москва"]), ("СПОКОЙНЫЙ", ["Москва"]), ("сискойный", []),
-        ("soren lodz", ["Søren Łódź"]), ("LODZ google", ["Søren Łódź"]), ("soren emilie", []),
-        ("strasse", ["Straße"]), ("STRASSE", ["Straße"]), ("istanbul zeile", ["Straße"]),
-        ("french france", ["Émilie"]), ("🇫🇷", ["Émilie"]), ("fr-fr", ["Émilie"]), ("carte warm", ["Émilie"]),
-        ("%", ["Москва"]), ("_", ["Москва"]), ("\\", ["Straße"]), ("a_d", []), ("e%e", []),
-        ("abc-4", ["Straße"]), ("AbC-4", ["Straße"]), ("bC-4", []), ("4", []), ("1", ["Émilie", "Москва"]),
-        ("5 with spaces", ["ΣΊΣΥΦΟΣ x̂y"]), ("spaces", []), ("σίσυφος xy", ["ΣΊΣΥΦΟΣ x̂y"]),
-        ("  emilie \t", ["Émilie"]), ("' OR 1=1 --", []),
+        ("emilie", ["Émilie"]),
+        ("ÉMILIE", ["Émilie"]),
+        ("e\u0301milie", ["Émilie"]),
+        ("москва", ["Москва"]),
+        ("СПОКОЙНЫЙ", ["Москва"]),
+        ("сискойный", []),
+        ("soren lodz", ["Søren Łódź"]),
+        ("LODZ google", ["Søren Łódź"]),
+        ("soren emilie", []),
+        ("strasse", ["Straße"]),
+        ("STRASSE", ["Straße"]),
+        ("istanbul zeile", ["Straße"]),
+        ("french france", ["Émilie"]),
+        ("🇫🇷", ["Émilie"]),
+        ("fr-fr", ["Émilie"]),
+        ("carte warm", ["Émilie"]),
+        ("%", ["Москва"]),
+        ("_", ["Москва"]),
+        ("\\", ["Straße"]),
+        ("a_d", []),
+        ("e%e", []),
+        ("abc-4", ["Straße"]),
+        ("AbC-4", ["Straße"]),
+        ("bC-4", []),
+        ("4", []),
+        ("1", ["Émilie", "Москва"]),
+        ("5 with spaces", ["ΣΊΣΥΦΟΣ x̂y"]),
+        ("spaces", []),
+        ("σίσυφος xy", ["ΣΊΣΥΦΟΣ x̂y"]),
+        ("  emilie \t", ["Émilie"]),
+        ("' OR 1=1 --", []),
     ],
-)  # fmt: skip
+)
 def test_search(names: Any, five: None, text: str, found: list[str]) -> None:
     assert sorted(names(search=text)) == sorted(found)
 
@@ -336,28 +373,47 @@ def test_a_database_that_cannot_be_written_to_is_read_all_the_same(
 def catalogue(agency: Agency) -> None:
     included, external = "VOICE_BILLING_STYLE_INCLUDED", "VOICE_BILLING_STYLE_EXTERNAL"
     for voice_id, language, provider, billing in (
-        ("a", "en", "Google", included), ("b", "en-US", "Google", included),
-        ("c", "en-US", "LMNT", external), ("d", "EN-gb", None, None), ("e", "eng", "", external),
-        ("f", None, "eleven_labs", external), ("g", "de-AT", "Google", included),
-    ):  # fmt: skip
-        make(voice_id, primary_language=language, provider=provider, billing_style=billing,
-             language_label=language and f"label of {language}")  # fmt: skip
+        ("a", "en", "Google", included),
+        ("b", "en-US", "Google", included),
+        ("c", "en-US", "LMNT", external),
+        ("d", "EN-gb", None, None),
+        ("e", "eng", "", external),
+        ("f", None, "eleven_labs", external),
+        ("g", "de-AT", "Google", included),
+    ):
+        make(
+            voice_id,
+            primary_language=language,
+            provider=provider,
+            billing_style=billing,
+            language_label=language and f"label of {language}",
+        )
     succeed(agency)
 
 
 @pytest.mark.parametrize(
     ("query", "found"),
     [
-        ({"language": "en"}, "abcd"), ({"language": "EN"}, "abcd"), ({"language": "en-us"}, "bc"),
-        ({"language": "-"}, "f"), ({"language": ["-", "de"]}, "fg"), ({"language": "fr"}, ""),
-        ({"provider": "Google"}, "abg"), ({"provider": "google"}, ""), ({"provider": "-"}, "d"),
-        ({"provider": ""}, "e"), ({"provider": ["LMNT", "-"]}, "cd"),
-        ({"billing_style": "VOICE_BILLING_STYLE_EXTERNAL"}, "cef"), ({"billing_style": "-"}, "d"),
-        ({"ownership": "public"}, "abcdefg"), ({"ownership": "private"}, ""),
-        ({"listed": "true"}, "abcdefg"), ({"listed": "false"}, ""),
+        ({"language": "en"}, "abcd"),
+        ({"language": "EN"}, "abcd"),
+        ({"language": "en-us"}, "bc"),
+        ({"language": "-"}, "f"),
+        ({"language": ["-", "de"]}, "fg"),
+        ({"language": "fr"}, ""),
+        ({"provider": "Google"}, "abg"),
+        ({"provider": "google"}, ""),
+        ({"provider": "-"}, "d"),
+        ({"provider": ""}, "e"),
+        ({"provider": ["LMNT", "-"]}, "cd"),
+        ({"billing_style": "VOICE_BILLING_STYLE_EXTERNAL"}, "cef"),
+        ({"billing_style": "-"}, "d"),
+        ({"ownership": "public"}, "abcdefg"),
+        ({"ownership": "private"}, ""),
+        ({"listed": "true"}, "abcdefg"),
+        ({"listed": "false"}, ""),
         ({"language": "en", "provider": "Google", "search": "us"}, "b"),
     ],
-)  # fmt: skip
+)
 def test_filters(ask: Any, catalogue: None, query: dict[str, Any], found: str) -> None:
     answer = ask(**query)
     assert "".join(row["id"] for row in answer["results"]) == found
@@ -411,11 +467,19 @@ def test_facets_in_words(ask: Any, catalogue: None) -> None:
 
 def test_order(names: Any, agency: Agency) -> None:
     for voice_id, name, language, provider, minute in (
-        ("z", "Ägir", "fr", "b", 1), ("y", "agir", None, "B", 2), ("x", "Zoe", "EN", None, 3),
-        ("w", "яна", "en-US", "é", 1), ("v", "Łada", "de", "a", 0),
-    ):  # fmt: skip
-        make(voice_id, name, primary_language=language, provider=provider,
-             last_synced_at=NOW + timedelta(minutes=minute))  # fmt: skip
+        ("z", "Ägir", "fr", "b", 1),
+        ("y", "agir", None, "B", 2),
+        ("x", "Zoe", "EN", None, 3),
+        ("w", "яна", "en-US", "é", 1),
+        ("v", "Łada", "de", "a", 0),
+    ):
+        make(
+            voice_id,
+            name,
+            primary_language=language,
+            provider=provider,
+            last_synced_at=NOW + timedelta(minutes=minute),
+        )
     assert names() == ["agir", "Ägir", "Łada", "Zoe", "яна"]
     assert names(ordering="-name") == ["яна", "Zoe", "Łada", "agir", "Ägir"]
     assert names(ordering="primary_language") == ["Łada", "Zoe", "яна", "Ägir", "agir"]
@@ -451,20 +515,37 @@ def test_pages(ask: Any, catalogue: None) -> None:
 @pytest.mark.parametrize(
     ("query", "name"),
     [
-        ("page=0", "page"), ("page=x", "page"), ("page=", "page"), ("page=4&page_size=3", "page"),
+        ("page=0", "page"),
+        ("page=x", "page"),
+        ("page=", "page"),
+        ("page=4&page_size=3", "page"),
         ("page=1e3", "page"),
-        ("page=99999999999999999999", "page"), ("page=1.0", "page"),
-        ("page=%201", "page"), ("page=%D9%A1", "page"), ("page=1&page=2", "page"),
+        ("page=99999999999999999999", "page"),
+        ("page=1.0", "page"),
+        ("page=%201", "page"),
+        ("page=%D9%A1", "page"),
+        ("page=1&page=2", "page"),
         ("page_size=0", "page_size"),
-        ("page_size=201", "page_size"), ("ordering=id", "ordering"), ("ordering=--name", "ordering"),
-        ("ordering=name&ordering=provider", "ordering"), ("listed=1", "listed"), ("listed=", "listed"),
-        ("listed=True", "listed"), ("search=a&search=b", "search"), ("search=" + "x" * 1001, "search"),
-        ("search=%00", "search"), ("provider=%00", "provider"),
-        ("language=en_us!", "language"), ("language=", "language"), ("language=en&language=--", "language"),
-        ("limit=5", "limit"), ("forceFunctionRegion=x", "forceFunctionRegion"), ("format=xml", "format"),
+        ("page_size=201", "page_size"),
+        ("ordering=id", "ordering"),
+        ("ordering=--name", "ordering"),
+        ("ordering=name&ordering=provider", "ordering"),
+        ("listed=1", "listed"),
+        ("listed=", "listed"),
+        ("listed=True", "listed"),
+        ("search=a&search=b", "search"),
+        ("search=" + "x" * 1001, "search"),
+        ("search=%00", "search"),
+        ("provider=%00", "provider"),
+        ("language=en_us!", "language"),
+        ("language=", "language"),
+        ("language=en&language=--", "language"),
+        ("limit=5", "limit"),
+        ("forceFunctionRegion=x", "forceFunctionRegion"),
+        ("format=xml", "format"),
         ("page[]=1", "page[]"),
     ],
-)  # fmt: skip
+)
 def test_bad_parameters(client: Client, catalogue: None, query: str, name: str) -> None:
     response = client.get(f"{LIST}?{query}", headers=SERVICE)
     assert_error(response, 400, "invalid_request")
@@ -562,9 +643,26 @@ def test_definitions_without_secrets(ask: Any) -> None:
 
 
 IDS = (
-    "a/b", "a/preview", "preview", "sync/more", "/", "a/", "50%", "50%25", "%2F", "é€", "a b+c", "x?y#z",
-    "a\nb", "line\n", "'\"<>", "🎤", "..a", "a//b", "https://example.com/?q=1&r=2",
-)  # fmt: skip
+    "a/b",
+    "a/preview",
+    "preview",
+    "sync/more",
+    "/",
+    "a/",
+    "50%",
+    "50%25",
+    "%2F",
+    "é€",
+    "a b+c",
+    "x?y#z",
+    "a\nb",
+    "line\n",
+    "'\"<>",
+    "🎤",
+    "..a",
+    "a//b",
+    "https://example.com/?q=1&r=2",
+)
 
 
 def test_ids_of_any_characters(synced: Database, tmp_path: Any, ultravox: Ultravox) -> None:
@@ -574,8 +672,12 @@ def test_ids_of_any_characters(synced: Database, tmp_path: Any, ultravox: Ultrav
             project.database.rows(
                 "INSERT INTO ultravox_voices (id, name, ownership, last_synced_at, preview_url)"
                 f" VALUES ({', '.join(['%s' if project.database.is_postgresql else '?'] * 5)})",
-                voice_id, voice_id, "public", "2026-11-25 12:00:00", "https://example.com/a.wav",
-            )  # fmt: skip
+                voice_id,
+                voice_id,
+                "public",
+                "2026-11-25 12:00:00",
+                "https://example.com/a.wav",
+            )
         url = project.serve()
         for voice_id in IDS:
             for slash in ("", "/"):
@@ -656,9 +758,11 @@ def test_browsers_of_other_origins(client: Client, private: Voice) -> None:
     preflight = client.options(
         ALIAS,
         headers={
-            "origin": ORIGIN, "access-control-request-method": "GET", "access-control-request-headers": asked,
+            "origin": ORIGIN,
+            "access-control-request-method": "GET",
+            "access-control-request-headers": asked,
         },
-    )  # fmt: skip
+    )
     assert preflight.status_code in (200, 204)
     allowed = {name.strip() for name in preflight["Access-Control-Allow-Headers"].split(",")}
     assert {name.strip() for name in asked.split(",")} <= allowed
@@ -723,9 +827,16 @@ def test_runs(client: Client, ask: Any, user: User, stranger: User, staff: User)
         total=300,
     )
     failed = SyncRun.objects.create(
-        agency=user.agency, user=staff, trigger="admin", status="failed", started_at=NOW, heartbeat_at=NOW,
-        finished_at=NOW + hour, error_code="ultravox_error", error_message="Ultravox answered 500.",
-    )  # fmt: skip
+        agency=user.agency,
+        user=staff,
+        trigger="admin",
+        status="failed",
+        started_at=NOW,
+        heartbeat_at=NOW,
+        finished_at=NOW + hour,
+        error_code="ultravox_error",
+        error_message="Ultravox answered 500.",
+    )
     other = succeed(stranger.agency, NOW - 2 * hour, user=stranger, trigger="user")
     nobody = succeed(
         None, NOW - 3 * hour, status="failed", error_code="no_api_key", error_message="None."
@@ -742,14 +853,26 @@ def test_runs(client: Client, ask: Any, user: User, stranger: User, staff: User)
         assert ids(caller) == [failed.pk, mine.pk, other.pk, nobody.pk]
     first, second = ask(RUNS, user)["results"]
     assert second == {
-        "id": mine.pk, "trigger": "user", "status": "succeeded", "started_at": "2026-11-25T11:00:00.123456Z",
-        "finished_at": "2026-11-25T11:00:01.123456Z", "started_by": "colleague@example.com", "pages": 3,
-        "voices": 300, "total": 300, "synced": 300, "skipped": 0, "code": None,
+        "id": mine.pk,
+        "trigger": "user",
+        "status": "succeeded",
+        "started_at": "2026-11-25T11:00:00.123456Z",
+        "finished_at": "2026-11-25T11:00:01.123456Z",
+        "started_by": "colleague@example.com",
+        "pages": 3,
+        "voices": 300,
+        "total": 300,
+        "synced": 300,
+        "skipped": 0,
+        "code": None,
         "message": "Synced 300 voices from Ultravox",
-    }  # fmt: skip
+    }
     assert (first["status"], first["code"], first["message"], first["started_by"]) == (
-        "failed", "ultravox_error", "Ultravox answered 500.", None,
-    )  # fmt: skip
+        "failed",
+        "ultravox_error",
+        "Ultravox answered 500.",
+        None,
+    )
     assert ask(RUNS, None)["results"][0]["started_by"] == staff.email
     assert ask(f"{RUNS}{mine.pk}/", user) == second
     for run_id in (other.pk, nobody.pk, 10**18 - 1):
@@ -764,9 +887,11 @@ def test_a_run_under_way_tells_how_far_it_is(
     monkeypatch.setattr("voices.runs.HEARTBEAT", 0)
     seen: list[dict[str, Any]] = []
     sync_voices(
-        trigger="user", agency=user.agency, user=user,
+        trigger="user",
+        agency=user.agency,
+        user=user,
         progress=lambda run: seen.append(ask(f"{RUNS}{run.pk}/", user)),
-    )  # fmt: skip
+    )
     last = seen[-1]
     assert (last["status"], last["total"], last["finished_at"]) == ("running", 300, None)
     assert last["started_by"] == user.email

@@ -163,10 +163,13 @@ def test_command_serves_until_it_is_told_to_end(number: signal.Signals) -> None:
 
 
 FAULTY = [
-    ("key_revoked", [401, 401], 401), ("rate_limited_once", [429, 200], 200),
-    ("error_once", [500, 200], 200), ("error", [500, 500], 200),
-    ("next_elsewhere", [200, 200], 200), ("preview_refused", [200, 200], 400),
-]  # fmt: skip
+    ("key_revoked", [401, 401], 401),
+    ("rate_limited_once", [429, 200], 200),
+    ("error_once", [500, 200], 200),
+    ("error", [500, 500], 200),
+    ("next_elsewhere", [200, 200], 200),
+    ("preview_refused", [200, 200], 400),
+]
 
 
 @pytest.mark.parametrize(("fault", "pages", "preview"), FAULTY)

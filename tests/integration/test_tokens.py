@@ -138,10 +138,13 @@ def test_what_gets_no_token(client: Client, user: User, address: str, refused: A
 CONTENT_TYPES = {
     415: ["text/plain", "application/xml", "application/octet-stream", "nonsense", ";;=/"],
     400: [
-        "multipart/form-data", "multipart/form-data; boundary=", "application/json; charset=klingon",
-        "application/x-www-form-urlencoded", "application/json; charset=utf-16",
+        "multipart/form-data",
+        "multipart/form-data; boundary=",
+        "application/json; charset=klingon",
+        "application/x-www-form-urlencoded",
+        "application/json; charset=utf-16",
     ],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("address", [TOKEN, REFRESH])
@@ -338,9 +341,22 @@ def test_algorithms_of_no_key(
     user: User, claim: Claim, supabase: KeySetServer, settings: Any
 ) -> None:
     algorithms: list[Any] = [
-        "none", "None", "NONE", "", "HS384", "HS512", "hs256", "EdDSA", "ES384", "PS256", "RS512",
-        7, None, ["HS256"], {},
-    ]  # fmt: skip
+        "none",
+        "None",
+        "NONE",
+        "",
+        "HS384",
+        "HS512",
+        "hs256",
+        "EdDSA",
+        "ES384",
+        "PS256",
+        "RS512",
+        7,
+        None,
+        ["HS256"],
+        {},
+    ]
     for algorithm in algorithms:
         for kid in ("ec", "rsa", None):
             content = token_of({"alg": algorithm, "typ": "JWT", "kid": kid}, claim())
@@ -400,9 +416,14 @@ def test_keys_in_the_token_are_not_used(claim: Claim, supabase: KeySetServer) ->
     ],
 )
 def test_supabase_not_configured(
-    user: User, claim: Claim, supabase: KeySetServer, settings: Any,
-    unset: list[str], accepted: list[str], hits: int,
-) -> None:  # fmt: skip
+    user: User,
+    claim: Claim,
+    supabase: KeySetServer,
+    settings: Any,
+    unset: list[str],
+    accepted: list[str],
+    hits: int,
+) -> None:
     for name in unset:
         setattr(settings, f"SUPABASE_{name}", "")
     assert [way for way in WAYS if who(signed(claim(), way)) == user] == accepted
@@ -419,14 +440,31 @@ def test_supabase_not_configured(
 
 
 HEADERS = [
-    b'{"alg":"ES256","kid":"' + b"x" * 5900 + b'"}', b" " * 6000 + b"{}", b"[" * 5000,
-    b'{"alg":' * 800, b'{"alg":"HS256","x":' + b"[" * 2500 + b"]" * 2500 + b"}", b"\xff\xfe\x80",
-    b'{"alg":"\xff"}', b"", b"null", b"[]", b'"HS256"', b"7", b'{"alg":NaN}',
-    b'{"alg":' + b"9" * 5000 + b"}", b"{}", b'{"alg":"ES256"}', b'{"alg":"ES256","kid":null}',
-    b'{"alg":"ES256","kid":7}', b'{"alg":"ES256","kid":["ec"]}', b'{"alg":"RS256","kid":{"ec":1}}',
-    b'{"alg":"RS256","kid":"\\ud800"}', b'{"alg":"RS256","kid":"\\u0000"}',
-    b'{"alg":"HS256","zip":"DEF"}', b'{"alg":"HS256","b64":false,"crit":["b64"]}',
-]  # fmt: skip
+    b'{"alg":"ES256","kid":"' + b"x" * 5900 + b'"}',
+    b" " * 6000 + b"{}",
+    b"[" * 5000,
+    b'{"alg":' * 800,
+    b'{"alg":"HS256","x":' + b"[" * 2500 + b"]" * 2500 + b"}",
+    b"\xff\xfe\x80",
+    b'{"alg":"\xff"}',
+    b"",
+    b"null",
+    b"[]",
+    b'"HS256"',
+    b"7",
+    b'{"alg":NaN}',
+    b'{"alg":' + b"9" * 5000 + b"}",
+    b"{}",
+    b'{"alg":"ES256"}',
+    b'{"alg":"ES256","kid":null}',
+    b'{"alg":"ES256","kid":7}',
+    b'{"alg":"ES256","kid":["ec"]}',
+    b'{"alg":"RS256","kid":{"ec":1}}',
+    b'{"alg":"RS256","kid":"\\ud800"}',
+    b'{"alg":"RS256","kid":"\\u0000"}',
+    b'{"alg":"HS256","zip":"DEF"}',
+    b'{"alg":"HS256","b64":false,"crit":["b64"]}',
+]
 GARBAGE = [
     *(token_of(head, {}, b"x") for head in HEADERS),
     token_of({}, b"[" * 5000, b"x"),

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.support.client import DEADLINE, assert_nothing_is_left, client_of, hurry
 from tests.ultravox import API_KEY, Exchange, Ultravox
-from voices.ultravox import KeyRejected, UltravoxError, client
+from ultravox import client
+from voiceproject.errors import KeyRejected, UltravoxError
 
 
 @pytest.fixture

@@ -10,18 +10,29 @@ from agencies.models import Agency
 from tests.support.client import DEADLINE, assert_nothing_is_left, client_of, hurry
 from tests.support.reliability import shows
 from tests.ultravox import FAULTS, Fault, Ultravox
+from voiceproject.errors import KeyRejected, UltravoxError
 from voices.models import SyncRun, Voice
 from voices.records import UnusableRecord, to_row
 from voices.sync import sync_voices
-from voices.ultravox import KeyRejected, UltravoxError
 
 # One of each group and of each outcome goes all the way into the table.
 THROUGH_A_SYNC = (
-    "status_403", "status_503_always", "status_500_thrice", "redirect_302_elsewhere",
-    "content_length_missing_cut_once", "hang_later_page", "close_in_body_always", "body_gzip_bomb",
-    "records_bad_many", "voice_id_surrogate", "number_5000_digits", "definition_nested_900",
-    "voice_twice_over_pages", "next_endless", "second_page_401",
-)  # fmt: skip
+    "status_403",
+    "status_503_always",
+    "status_500_thrice",
+    "redirect_302_elsewhere",
+    "content_length_missing_cut_once",
+    "hang_later_page",
+    "close_in_body_always",
+    "body_gzip_bomb",
+    "records_bad_many",
+    "voice_id_surrogate",
+    "number_5000_digits",
+    "definition_nested_900",
+    "voice_twice_over_pages",
+    "next_endless",
+    "second_page_401",
+)
 
 
 @pytest.fixture

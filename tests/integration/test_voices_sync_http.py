@@ -21,7 +21,7 @@ from tests.support.answers import (
     in_confidence,
     store_raw_key,
     voice_rows,
-)  # fmt: skip
+)
 from tests.support.environment import OTHER_SERVICE_KEY, SERVICE_KEY
 from tests.support.project import Database, Project, own_project
 from tests.support.seeding import add_agency
@@ -32,9 +32,7 @@ from voices.records import MAX_DEPTH
 ADDRESS = ADDRESSES[0]
 SERVICE = {"apikey": SERVICE_KEY}
 GOOD = {"success": True, "message": "Synced 3 voices from Ultravox", "stats": {"synced": 3}}
-METHODS = (
-    "GET", "HEAD", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "PROPFIND", "QUERY", "BREW",
-)  # fmt: skip
+METHODS = ("GET", "HEAD", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "PROPFIND", "QUERY", "BREW")
 
 
 @pytest.fixture(autouse=True)
@@ -138,9 +136,17 @@ def test_any_body_is_ignored(client: Client, agency: Agency) -> None:
 
 def test_any_accept_header_is_answered_in_json(client: Client, agency: Agency) -> None:
     for accept in (
-        "", "*/*", "text/html", "image/png", "application/xml;q=0.9", "application/json;q=0", ";/,=",
-        "application/json; version=7", "garbage", "\xff",
-    ):  # fmt: skip
+        "",
+        "*/*",
+        "text/html",
+        "image/png",
+        "application/xml;q=0.9",
+        "application/json;q=0",
+        ";/,=",
+        "application/json; version=7",
+        "garbage",
+        "\xff",
+    ):
         headers = {"accept": accept} | SERVICE
         response = client.post(ADDRESS, headers=headers)
         assert_good(response)
@@ -215,9 +221,14 @@ BROKEN: dict[str, tuple[tuple[int, str], Callable[[Ultravox, Agency], object]]] 
 
 @pytest.mark.parametrize(("error", "set_up"), BROKEN.values(), ids=BROKEN)
 def test_failed_syncs(
-    client: Client, ultravox: Ultravox, user: User, old_rows: list[Any], settings: Any,
-    error: tuple[int, str], set_up: Any,
-) -> None:  # fmt: skip
+    client: Client,
+    ultravox: Ultravox,
+    user: User,
+    old_rows: list[Any],
+    settings: Any,
+    error: tuple[int, str],
+    set_up: Any,
+) -> None:
     if error == ULTRAVOX:
         settings.ULTRAVOX_TIMEOUT, settings.ULTRAVOX_DEADLINE = 0.2, 0.4
     assert user.agency

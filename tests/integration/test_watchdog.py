@@ -17,7 +17,7 @@ from tests.support.answers import without
 from tests.support.listener import Listener
 from tests.support.project import free_port, wait_for
 from tests.ultravox import Ultravox
-from voices import watchdog
+from voices import alerts
 from voices.models import SyncRun
 from voices.sync import sync_voices as sync
 from voices.tasks import sync_voices
@@ -60,10 +60,7 @@ def test_other_syncs_are_not(agency: Agency, ultravox: Ultravox, watchdog_url: L
 
 @pytest.mark.django_db(transaction=True)
 def test_a_sync_that_joined_another_tells_its_outcome(
-    agency: Agency,
-    ultravox: Ultravox,
-    watchdog_url: Listener,
-    caplog: pytest.LogCaptureFixture,
+    agency: Agency, ultravox: Ultravox, watchdog_url: Listener, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     ultravox.fault = "status_400"
@@ -126,7 +123,7 @@ def test_a_watchdog_that_fails_is_no_failure(
     trickle: int,
     how: str,
 ) -> None:
-    monkeypatch.setattr(watchdog, "PING_SECONDS", 0.3)
+    monkeypatch.setattr(alerts, "PING_SECONDS", 0.3)
     caplog.set_level(logging.DEBUG)
     if how == "hangs":
         watchdog_url.goes_on.clear()

@@ -130,17 +130,28 @@ class Fleet:
         celery = ("-m", "celery", "--quiet", "-A", "voiceproject")
         self.lines = {
             **{
-                f"web{number}": ("-m", "gunicorn", "--config", "gunicorn.conf.py", "--workers=2",
-                                 f"--bind=127.0.0.1:{port}")
+                f"web{number}": (
+                    "-m",
+                    "gunicorn",
+                    "--config",
+                    "gunicorn.conf.py",
+                    "--workers=2",
+                    f"--bind=127.0.0.1:{port}",
+                )
                 for number, port in enumerate(self.ports)
             },
             **{
-                f"worker{number}": (*celery, "worker", "--concurrency=2", "--loglevel=INFO",
-                                    f"--hostname=worker{number}@%h")
+                f"worker{number}": (
+                    *celery,
+                    "worker",
+                    "--concurrency=2",
+                    "--loglevel=INFO",
+                    f"--hostname=worker{number}@%h",
+                )
                 for number in range(WORKERS)
             },
             "beat": (*celery, "beat", "--loglevel=DEBUG"),
-        }  # fmt: skip
+        }
         self.running: dict[str, subprocess.Popen[str]] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._supervise)
@@ -176,10 +187,7 @@ def is_live(port: int) -> bool:
 
 @pytest.mark.parametrize("broker", BROKERS)
 def test_nothing_is_lost(
-    tmp_path: Path,
-    ultravox: Ultravox,
-    broker: str,
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, ultravox: Ultravox, broker: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ultravox.keys = {f"key-{number}" for number in range(AGENCIES)}
     ultravox.fault = Listings(ultravox)
@@ -187,10 +195,15 @@ def test_nothing_is_lost(
         postgresql = stack.enter_context(PostgreSQL(tmp_path))
         messages: Any = stack.enter_context(BROKERS[broker](tmp_path))
         site = Project(
-            Database(postgresql.url), tmp_path, DATABASE_URL=postgresql.url, LOG_FORMAT="json",
-            CELERY_BROKER_URL=messages.url, ULTRAVOX_API_URL=ultravox.url, ULTRAVOX_DEADLINE="1.5",
+            Database(postgresql.url),
+            tmp_path,
+            DATABASE_URL=postgresql.url,
+            LOG_FORMAT="json",
+            CELERY_BROKER_URL=messages.url,
+            ULTRAVOX_API_URL=ultravox.url,
+            ULTRAVOX_DEADLINE="1.5",
             DJANGO_TRUSTED_PROXIES="1",
-        )  # fmt: skip
+        )
         stack.callback(site.stop)
         assert site.manage("migrate", "-v", "0").returncode == 0
         seeded = site.manage("shell", "-v", "0", "-c", SEED)

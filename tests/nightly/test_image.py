@@ -116,10 +116,14 @@ def test_it_serves_syncs_and_tells_how_it_is(
     if not site.database.is_postgresql:
         pytest.skip("The container has its own file system: run with DATABASE_URL=postgres://...")
     environment = ENVIRONMENT | {
-        "DATABASE_URL": site.database.url, "CELERY_BROKER_URL": "filesystem:///tmp/broker",
-        "DJANGO_ALLOWED_HOSTS": HOST["Host"], "DJANGO_HTTPS": "", "DJANGO_TRUSTED_PROXIES": "1",
-        "ULTRAVOX_API_URL": ultravox.url, "LOG_FORMAT": "json",
-    }  # fmt: skip
+        "DATABASE_URL": site.database.url,
+        "CELERY_BROKER_URL": "filesystem:///tmp/broker",
+        "DJANGO_ALLOWED_HOSTS": HOST["Host"],
+        "DJANGO_HTTPS": "",
+        "DJANGO_TRUSTED_PROXIES": "1",
+        "ULTRAVOX_API_URL": ultravox.url,
+        "LOG_FORMAT": "json",
+    }
     del environment["PREVIEW_FOLDER"]  # the image's own
 
     def manage(*arguments: str) -> str:

@@ -30,9 +30,20 @@ SECRETS = (
     ENVIRONMENT["DJANGO_SECRET_KEY"],
 )
 INSIDES = (
-    "Traceback", 'File "', "SELECT", "INSERT", "UPDATE ", "ultravox_voices", "voice_sync_runs",
-    "Error", "Exception", "<", "site-packages", "psycopg", "sqlite",
-)  # fmt: skip
+    "Traceback",
+    'File "',
+    "SELECT",
+    "INSERT",
+    "UPDATE ",
+    "ultravox_voices",
+    "voice_sync_runs",
+    "Error",
+    "Exception",
+    "<",
+    "site-packages",
+    "psycopg",
+    "sqlite",
+)
 
 
 def assert_error(response: Any, status: int, code: str, *secrets: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.ultravox import API_KEY, Ultravox
-from voices.ultravox import UltravoxClient, client, read_ahead
+from ultravox import UltravoxClient, client, read_ahead
 
 DEADLINE = 8.0  # seconds
 

@@ -39,9 +39,13 @@ class Instance:
     def start(self) -> None:
         with (self.folder / "log").open("a") as log:
             self.process = subprocess.Popen(
-                self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/",
+                self.command(),
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                cwd="/",
                 **self.options(),
-            )  # fmt: skip
+            )
         wait_for(self.answers, 60, str(self.folder))
 
     def stop(self) -> None:
@@ -80,9 +84,12 @@ class PostgreSQL(Instance):
         shutil.chown(self.data, self.user)
         make = ("initdb", "--auth=trust", "--username=postgres", "--no-sync", "-D", self.data)
         subprocess.run(
-            [find(make[0], "postgresql"), *make[1:]], cwd=self.data, check=True,
-            stdout=subprocess.DEVNULL, **self.options(),
-        )  # fmt: skip
+            [find(make[0], "postgresql"), *make[1:]],
+            cwd=self.data,
+            check=True,
+            stdout=subprocess.DEVNULL,
+            **self.options(),
+        )
 
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
@@ -95,9 +102,12 @@ class PostgreSQL(Instance):
 
     def command(self) -> list[str]:
         settings = {
-            "port": self.port, "listen_addresses": "127.0.0.1", "max_connections": 300,
-            "unix_socket_directories": "", "deadlock_timeout": "200ms",
-        }  # fmt: skip
+            "port": self.port,
+            "listen_addresses": "127.0.0.1",
+            "max_connections": 300,
+            "unix_socket_directories": "",
+            "deadlock_timeout": "200ms",
+        }
         options = [
             option for name, value in settings.items() for option in ("-c", f"{name}={value}")
         ]
@@ -119,8 +129,11 @@ class Redis(Instance):
             "127.0.0.1",
             "--appendonly",
             "yes",
-            "--save", "", "--dir", str(self.folder),
-        )  # fmt: skip
+            "--save",
+            "",
+            "--dir",
+            str(self.folder),
+        )
         return [find("redis-server"), *options]
 
     def connect(self) -> None:
@@ -137,12 +150,17 @@ class RabbitMQ(Instance):
     def options(self) -> dict[str, Any]:
         folder, node = str(self.folder), f"voices-{self.port}@localhost"
         own = {
-            "RABBITMQ_NODENAME": node, "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
-            "RABBITMQ_NODE_PORT": str(self.port), "RABBITMQ_DIST_PORT": str(self.distribution_port),
-            "RABBITMQ_MNESIA_BASE": folder, "RABBITMQ_LOG_BASE": folder, "HOME": folder,
-            "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/plugins", "RABBITMQ_CONFIG_FILE": f"{folder}/none",
+            "RABBITMQ_NODENAME": node,
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(self.distribution_port),
+            "RABBITMQ_MNESIA_BASE": folder,
+            "RABBITMQ_LOG_BASE": folder,
+            "HOME": folder,
+            "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/plugins",
+            "RABBITMQ_CONFIG_FILE": f"{folder}/none",
             "RABBITMQ_PID_FILE": f"{folder}/pid",
-        }  # fmt: skip
+        }
         return {"env": os.environ | own, "start_new_session": True}
 
     def command(self) -> list[str]:

@@ -120,8 +120,14 @@ def claims(user: str, /, **changes: Any) -> dict[str, Any]:
     """Return what Supabase says of a user who signed in; a change to None leaves the claim out."""
     now = int(time.time())
     full = {
-        "sub": user, "aud": "authenticated", "role": "authenticated", "exp": now + 3600, "iat": now,
-        "email": "user@example.com", "session_id": "7e6f0a5e-4c8e-4a77-a6ac-2c7f0f3b4f10",
-        "is_anonymous": False, "app_metadata": {"provider": "email"},
-    }  # fmt: skip
+        "sub": user,
+        "aud": "authenticated",
+        "role": "authenticated",
+        "exp": now + 3600,
+        "iat": now,
+        "email": "user@example.com",
+        "session_id": "7e6f0a5e-4c8e-4a77-a6ac-2c7f0f3b4f10",
+        "is_anonymous": False,
+        "app_metadata": {"provider": "email"},
+    }
     return {name: value for name, value in (full | changes).items() if value is not None}

@@ -244,9 +244,15 @@ class Project:
         """Start the web server as the README does, and return its URL once it answers."""
         port = free_port()
         self.server = self.start(
-            "-m", "gunicorn", "--config", "gunicorn.conf.py", f"--bind=127.0.0.1:{port}", *options,
-            log="web", **environment,
-        )  # fmt: skip
+            "-m",
+            "gunicorn",
+            "--config",
+            "gunicorn.conf.py",
+            f"--bind=127.0.0.1:{port}",
+            *options,
+            log="web",
+            **environment,
+        )
         url = f"http://127.0.0.1:{port}"
         wait_for(lambda: _answers(url) or self.server.poll() is not None, what="the web server")
         assert self.server.poll() is None, self.log("web")

@@ -15,9 +15,12 @@ from tests.support.project import ROOT
 
 DEPLOY = ROOT / "deploy"
 VARIABLES = {
-    "POSTGRES_PASSWORD": "letters", "RABBITMQ_PASSWORD": "digits", "DJANGO_SECRET_KEY": "x",
-    "CREDENTIALS_KEYS": "y", "DJANGO_ALLOWED_HOSTS": "voices.example.com",
-}  # fmt: skip
+    "POSTGRES_PASSWORD": "letters",
+    "RABBITMQ_PASSWORD": "digits",
+    "DJANGO_SECRET_KEY": "x",
+    "CREDENTIALS_KEYS": "y",
+    "DJANGO_ALLOWED_HOSTS": "voices.example.com",
+}
 
 
 # Debian's PostgreSQL is not on PATH, but for wrappers.

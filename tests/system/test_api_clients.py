@@ -19,14 +19,27 @@ from tests.ultravox import Ultravox
 pytestmark = on_sqlite  # or any database: they know the description only
 
 VOICES = [
-    {"voiceId": "a", "name": "Émilie", "ownership": "public", "primaryLanguage": "fr-FR",
-     "languageLabel": "French", "definition": {"lmnt": {"speed": 1.5}}},
+    {
+        "voiceId": "a",
+        "name": "Émilie",
+        "ownership": "public",
+        "primaryLanguage": "fr-FR",
+        "languageLabel": "French",
+        "definition": {"lmnt": {"speed": 1.5}},
+    },
     {"voiceId": "b", "name": "Other", "ownership": "public"},
-]  # fmt: skip
+]
 MADE = {
-    "found": 1, "name": "Émilie", "language": "French", "definition": {"lmnt": {"speed": 1.5}}, "lastSync": 2,
-    "runs": ["succeeded"], "synced": 2, "refused": "invalid_token", "service": 2,
-}  # fmt: skip
+    "found": 1,
+    "name": "Émilie",
+    "language": "French",
+    "definition": {"lmnt": {"speed": 1.5}},
+    "lastSync": 2,
+    "runs": ["succeeded"],
+    "synced": 2,
+    "refused": "invalid_token",
+    "service": 2,
+}
 
 
 @pytest.fixture
@@ -96,9 +109,18 @@ def test_python_client(served: tuple[str, str], tmp_path: Path) -> None:
     url, token = served
     (tmp_path / "config.yml").write_text("literal_enums: true")
     run(
-        Path(sys.executable).with_name("openapi-python-client"), "generate", "--url", f"{url}/api/schema/",
-        "--meta", "none", "--config", "config.yml", "--output-path", "voices_sync_client", folder=tmp_path,
-    )  # fmt: skip
+        Path(sys.executable).with_name("openapi-python-client"),
+        "generate",
+        "--url",
+        f"{url}/api/schema/",
+        "--meta",
+        "none",
+        "--config",
+        "config.yml",
+        "--output-path",
+        "voices_sync_client",
+        folder=tmp_path,
+    )
     (tmp_path / "use.py").write_text(USE)
     assert (
         json.loads(run(sys.executable, "use.py", url, token, SERVICE_KEY, folder=tmp_path)) == MADE

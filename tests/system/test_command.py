@@ -159,9 +159,7 @@ def test_a_terminal_shows_progress(
 
 
 def test_a_terminal_shows_progress_while_the_output_is_a_pipe(
-    shop: Project,
-    terminal: Terminal,
-    on_terminal: Callable[..., subprocess.Popen[str]],
+    shop: Project, terminal: Terminal, on_terminal: Callable[..., subprocess.Popen[str]]
 ) -> None:
     add_agency(shop)
     output, _ = on_terminal(subprocess.PIPE).communicate(timeout=20)

@@ -18,12 +18,7 @@ from django.utils.module_loading import import_string
 
 from agencies.hashers import Argon2PasswordHasher
 from tests.support.answers import BOTH_SPELLINGS, REFRESH, TOKEN
-from tests.support.environment import (
-    CREDENTIALS_KEY,
-    ENVIRONMENT,
-    OTHER_SERVICE_KEY,
-    SERVICE_KEY,
-)  # fmt: skip
+from tests.support.environment import CREDENTIALS_KEY, ENVIRONMENT, OTHER_SERVICE_KEY, SERVICE_KEY
 from tests.support.project import ROOT
 
 SHOW = """
@@ -209,9 +204,12 @@ def test_defaults(clone: Path) -> None:
 def test_a_public_name_turns_https_on() -> None:
     public = {"DJANGO_ALLOWED_HOSTS": "voices.example.com", "DJANGO_HTTPS": ""}
     secure = {
-        "HTTPS": True, "SECURE_SSL_REDIRECT": True, "SECURE_HSTS_SECONDS": 31_536_000,
-        "SECURE_HSTS_INCLUDE_SUBDOMAINS": False, "SECURE_HSTS_PRELOAD": False,
-    }  # fmt: skip
+        "HTTPS": True,
+        "SECURE_SSL_REDIRECT": True,
+        "SECURE_HSTS_SECONDS": 31_536_000,
+        "SECURE_HSTS_INCLUDE_SUBDOMAINS": False,
+        "SECURE_HSTS_PRELOAD": False,
+    }
     assert show(ROOT, [*secure], ENVIRONMENT | public) == [secure]
 
 
@@ -254,9 +252,7 @@ def check_deploy(level: str, **environment: str) -> subprocess.CompletedProcess[
 
 def test_check_deploy_has_nothing_to_say() -> None:
     done = check_deploy(
-        "DEBUG",
-        DJANGO_TRUSTED_PROXIES="1",
-        SERVICE_API_KEYS=f"{SERVICE_KEY},{OTHER_SERVICE_KEY}",
+        "DEBUG", DJANGO_TRUSTED_PROXIES="1", SERVICE_API_KEYS=f"{SERVICE_KEY},{OTHER_SERVICE_KEY}"
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "System check identified no issues (2 silenced).\n"

@@ -75,9 +75,10 @@ def test_a_request_s_id_leads_from_its_answer_to_the_task_that_it_starts(
         "SELECT id FROM django_celery_beat_periodictask WHERE task = 'voices.sync_voices'"
     )
     form = {
-        "csrfmiddlewaretoken": admin.cookies["csrftoken"], "action": "run_tasks",
+        "csrfmiddlewaretoken": admin.cookies["csrftoken"],
+        "action": "run_tasks",
         "_selected_action": task[0],
-    }  # fmt: skip
+    }
     tasks = f"{url}/admin/django_celery_beat/periodictask/"
     admin.post(tasks, data=form, headers={"X-Request-ID": "from-the-admin", "Referer": url})
     site.send_sync()  # as beat does: no request starts it
@@ -89,9 +90,17 @@ def test_a_request_s_id_leads_from_its_answer_to_the_task_that_it_starts(
     assert {"gunicorn.error", "gunicorn.access", "voices.sync"} <= {line["logger"] for line in web}
     [good] = [line for line in of(web, ID) if line["logger"] == "voices.sync"]
     assert good | {"seconds": 0} == good | {
-        "trigger": "service", "agency": agency, "run": 1, "pages": 3, "voices": 300, "skipped": 0,
-        "retries": 0, "seconds": 0, "outcome": "succeeded", "level": "INFO",
-    }  # fmt: skip
+        "trigger": "service",
+        "agency": agency,
+        "run": 1,
+        "pages": 3,
+        "voices": 300,
+        "skipped": 0,
+        "retries": 0,
+        "seconds": 0,
+        "outcome": "succeeded",
+        "level": "INFO",
+    }
     assert "gunicorn.access" in {line["logger"] for line in of(web, ID)}
     [bad] = [line for line in of(web, failed) if line["logger"] == "voices.sync"]
     assert (bad["run"], bad["outcome"], bad["level"]) == (3, "ultravox_error", "WARNING")

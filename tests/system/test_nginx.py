@@ -123,7 +123,8 @@ def test_errors_have_the_words_of_the_application() -> None:
         error = json.loads(text.replace(r"\'", "'"))
         assert list(error) == ["success", "code", "message"]
         answer = (int(status.replace("default", "500")), error["message"])
-        assert answer == ERRORS[error["code"]]
+        expected = ERRORS[error["code"]]
+        assert answer == (expected.status, expected.sentence)
 
 
 # What strangers send
@@ -155,61 +156,128 @@ def named(host: bytes, request: bytes) -> bytes:
 
 
 METHODS = {
-    b"post": 400, b"PO ST": 400, b"<>": 400, b"A": 400, b"A" * 3000: 400, b"": 400,
-    b"BREW": 405, b"M-SEARCH": 405, b"TRACE": 405,
-}  # fmt: skip
+    b"post": 400,
+    b"PO ST": 400,
+    b"<>": 400,
+    b"A": 400,
+    b"A" * 3000: 400,
+    b"": 400,
+    b"BREW": 405,
+    b"M-SEARCH": 405,
+    b"TRACE": 405,
+}
 TARGETS: dict[str | bytes, int] = {
-    "": 400, "*": 400, "localhost:443": 400, "/a b": 400, b"/\0": 400, "/grüße": 400, "/static/grüße": 400,
-    "/" + "a" * 5000: 404, "/" + "a" * 60_000: 404, "/" + "a" * 70_000: 414, "/?" + "a" * MB: 414,
-    "http://a.example/nothing": 404, f"http://localhost{SYNC}": 401, "//a.example/admin/": 404,
-    "/\\a.example/admin": 404, "/static/../../manage.py": 400, "/static/../manage.py": 404,
-    "/static/%2e%2e/%2e%2e/.env": 400, "/%zz%": 400, "/%ff%c0%80": 404, f"{SYNC}?%zz=%ff&%00=%": 401,
-    f"{SYNC}%00": 400, f"{SYNC}%0d%0a": 405, "/api%2ftoken%2f": 400, "/%ed%a0%80": 404, "/error.json": 404,
-}  # fmt: skip
+    "": 400,
+    "*": 400,
+    "localhost:443": 400,
+    "/a b": 400,
+    b"/\0": 400,
+    "/grüße": 400,
+    "/static/grüße": 400,
+    "/" + "a" * 5000: 404,
+    "/" + "a" * 60_000: 404,
+    "/" + "a" * 70_000: 414,
+    "/?" + "a" * MB: 414,
+    "http://a.example/nothing": 404,
+    f"http://localhost{SYNC}": 401,
+    "//a.example/admin/": 404,
+    "/\\a.example/admin": 404,
+    "/static/../../manage.py": 400,
+    "/static/../manage.py": 404,
+    "/static/%2e%2e/%2e%2e/.env": 400,
+    "/%zz%": 400,
+    "/%ff%c0%80": 404,
+    f"{SYNC}?%zz=%ff&%00=%": 401,
+    f"{SYNC}%00": 400,
+    f"{SYNC}%0d%0a": 405,
+    "/api%2ftoken%2f": 400,
+    "/%ed%a0%80": 404,
+    "/error.json": 404,
+}
 FIELDS = {
-    b"X: a\rb": 400, b"apikey secret": 400, b": secret": 400, b"apikey : secret": 400,
-    b"apikey: a\r\n b": 400, b"apikey: a\0b": 400, b"apikey: a\x01b": 400, b"\xe4pikey: secret": 401,
-    b"Authorization: Bearer a\x7f": 400, b"Authorization: Bearer \xff\xfe.\x80.\x80": 401,
-    b"Authorization: Bearer " + b"a" * 30_000: 401, b"apikey: " + b"a" * 30_000: 401,
-    b"apikey: \xff\xfe": 401, b"Cookie: sessionid=\xff": 401, b"User-Agent: \xff\xfe": 401,
-    b"Content-Type: a\r\nContent-Type: \xff": 401, b"Host: a.example": 400, b"X" * MB + b": a": 431,
-    b"X: " + b"a" * 70_000: 431, b"\r\n".join([b"X: " + b"a" * 7000] * 10): 431,
-    b"Authorization: Bearer " + b"a" * MB: 431, b"\r\n".join(b"X-%d: a" % n for n in range(10_000)): 431,
-}  # fmt: skip
+    b"X: a\rb": 400,
+    b"apikey secret": 400,
+    b": secret": 400,
+    b"apikey : secret": 400,
+    b"apikey: a\r\n b": 400,
+    b"apikey: a\0b": 400,
+    b"apikey: a\x01b": 400,
+    b"\xe4pikey: secret": 401,
+    b"Authorization: Bearer a\x7f": 400,
+    b"Authorization: Bearer \xff\xfe.\x80.\x80": 401,
+    b"Authorization: Bearer " + b"a" * 30_000: 401,
+    b"apikey: " + b"a" * 30_000: 401,
+    b"apikey: \xff\xfe": 401,
+    b"Cookie: sessionid=\xff": 401,
+    b"User-Agent: \xff\xfe": 401,
+    b"Content-Type: a\r\nContent-Type: \xff": 401,
+    b"Host: a.example": 400,
+    b"X" * MB + b": a": 431,
+    b"X: " + b"a" * 70_000: 431,
+    b"\r\n".join([b"X: " + b"a" * 7000] * 10): 431,
+    b"Authorization: Bearer " + b"a" * MB: 431,
+    b"\r\n".join(b"X-%d: a" % n for n in range(10_000)): 431,
+}
 FRAMES = [  # of the bodies {} and none
-    *(b"Content-Length: " + length for length in (b"2, 2", b"-1", b"+2", b"two", b"0x2", b"9" * 20)),
-    b"Content-Length: 2\r\nContent-Length: 3", b"Content-Length: 2\r\nContent-Length: 2",
-    b"Content-Length: 5\r\n" + CHUNKED, CHUNKED + b"\r\nContent-Length: 5", CHUNKED + b"\r\n" + CHUNKED,
-    CHUNKED + b", identity", CHUNKED + b", chunked", b"Transfer-Encoding: gzip",
-    b"Transfer-Encoding: xchunked", b"Transfer-Encoding: \x0bchunked",
-]  # fmt: skip
+    *(
+        b"Content-Length: " + length
+        for length in (b"2, 2", b"-1", b"+2", b"two", b"0x2", b"9" * 20)
+    ),
+    b"Content-Length: 2\r\nContent-Length: 3",
+    b"Content-Length: 2\r\nContent-Length: 2",
+    b"Content-Length: 5\r\n" + CHUNKED,
+    CHUNKED + b"\r\nContent-Length: 5",
+    CHUNKED + b"\r\n" + CHUNKED,
+    CHUNKED + b", identity",
+    CHUNKED + b", chunked",
+    b"Transfer-Encoding: gzip",
+    b"Transfer-Encoding: xchunked",
+    b"Transfer-Encoding: \x0bchunked",
+]
 WHOLE = {
-    like(b"HTTP/2.0", head()): 400, like(b"HTTP/9.9", head()): 400, like(b"ICAP/1.0", head()): 400,
-    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n": 400, bytes(range(1, 32)) + b"\r\n\r\n": 400,
-    b"\xff\xfe\xfd" * 100 + b"\r\n\r\n": 400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03" + bytes(100): 400,
-    named(b"", head()): 400, named(b"Host: a.example\r\n", head(TOKEN, method=b"GET")): 400,
+    like(b"HTTP/2.0", head()): 400,
+    like(b"HTTP/9.9", head()): 400,
+    like(b"ICAP/1.0", head()): 400,
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n": 400,
+    bytes(range(1, 32)) + b"\r\n\r\n": 400,
+    b"\xff\xfe\xfd" * 100 + b"\r\n\r\n": 400,
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03" + bytes(100): 400,
+    named(b"", head()): 400,
+    named(b"Host: a.example\r\n", head(TOKEN, method=b"GET")): 400,
     named(b"Host: a b<c>\r\n", head(TOKEN, method=b"GET")): 400,
     like(b"HTTP/1.0", head(TOKEN, CHUNKED) + END): 400,
-    head(TOKEN, CHUNKED) + b"zz\r\n{}\r\n": 400, head(TOKEN, CHUNKED) + b"f" * 16 + b"\r\n{}": 400,
+    head(TOKEN, CHUNKED) + b"zz\r\n{}\r\n": 400,
+    head(TOKEN, CHUNKED) + b"f" * 16 + b"\r\n{}": 400,
     with_body(b'{"email": "\xff", "password": "\xff"}'): 400,
     with_body(b'{"email": "a\\u0000b", "password": "\\udfff"}'): 400,
-    with_body(b"[" * MB): 400, with_body(b" " * 10 * MB): 413, with_body(b" " * 20 * MB, target=SYNC): 413,
-    with_body(b"a" * 10 * MB, target=SYNC): 401, with_body(b"a" * 10 * MB, target="/nothing"): 404,
+    with_body(b"[" * MB): 400,
+    with_body(b" " * 10 * MB): 413,
+    with_body(b" " * 20 * MB, target=SYNC): 413,
+    with_body(b"a" * 10 * MB, target=SYNC): 401,
+    with_body(b"a" * 10 * MB, target="/nothing"): 404,
     with_body(b"a=" + b"b" * 10 * MB, target=LOGIN): 403,
-    with_body(b"--", target=LOGIN).replace(b"application/json", b"multipart/form-data; boundary="): 403,
-}  # fmt: skip
+    with_body(b"--", target=LOGIN).replace(
+        b"application/json", b"multipart/form-data; boundary="
+    ): 403,
+}
 REFUSED = WHOLE | {head(TOKEN, frame) + b"{}" + END: 400 for frame in FRAMES}
 REFUSED |= {head(method=method): status for method, status in METHODS.items()}
 REFUSED |= {head(target): status for target, status in TARGETS.items()}
 REFUSED |= {head(SYNC, field): status for field, status in FIELDS.items()}
 ACCEPTED = [
-    with_body(b"a" * 10 * MB, KEY, target=SYNC), head(SYNC, KEY, CHUNKED) + b"2\r\n{}\r\n" + END,
-    b"\r\n" + head(SYNC, KEY), head(SYNC, KEY).replace(b"\r\n", b"\n"), like(b"HTTP/1.0", head(SYNC, KEY)),
-    like(b"HTTP/1.0", named(b"", head(SYNC, KEY))), head(f"http://localhost{SYNC}", KEY),
-    with_body(b"{}", KEY, b"Content-Encoding: gzip", target=SYNC), head(SYNC, KEY, b"Expect: 200-ok"),
+    with_body(b"a" * 10 * MB, KEY, target=SYNC),
+    head(SYNC, KEY, CHUNKED) + b"2\r\n{}\r\n" + END,
+    b"\r\n" + head(SYNC, KEY),
+    head(SYNC, KEY).replace(b"\r\n", b"\n"),
+    like(b"HTTP/1.0", head(SYNC, KEY)),
+    like(b"HTTP/1.0", named(b"", head(SYNC, KEY))),
+    head(f"http://localhost{SYNC}", KEY),
+    with_body(b"{}", KEY, b"Content-Encoding: gzip", target=SYNC),
+    head(SYNC, KEY, b"Expect: 200-ok"),
     head(SYNC, KEY, *[b"X-%d: a" % n for n in range(900)]),
-    head(SYNC, KEY, b"X: " + b"a" * 60_000), head(SYNC, KEY, b"Script_Name: /x"),
-]  # fmt: skip
+    head(SYNC, KEY, b"X: " + b"a" * 60_000),
+    head(SYNC, KEY, b"Script_Name: /x"),
+]
 
 
 class Client:
@@ -290,9 +358,12 @@ def test_what_follows_an_ambiguous_request_is_not_answered(site: Site) -> None:
     """A second request hidden in the first one's body would be that of somebody else."""
     hidden = head("/nothing", method=b"GET")
     for fields in (
-        (b"Content-Length: 0", CHUNKED), (CHUNKED, b"Content-Length: 4"), (b"Content-Length: 0\x0b",),
-        (b"Transfer-Encoding: xchunked",), (b"Content-Length: 0", b"Content-Length: %d" % len(hidden)),
-    ):  # fmt: skip
+        (b"Content-Length: 0", CHUNKED),
+        (CHUNKED, b"Content-Length: 4"),
+        (b"Content-Length: 0\x0b",),
+        (b"Transfer-Encoding: xchunked",),
+        (b"Content-Length: 0", b"Content-Length: %d" % len(hidden)),
+    ):
         with Client(site.url) as client:
             client.send(head(TOKEN, *fields) + END + hidden)
             assert_error(client.receive(), 400)
@@ -316,9 +387,14 @@ def test_requests_one_after_another_on_a_connection(site: Site) -> None:
 def test_slow_clients_keep_nobody_out(site: Site) -> None:
     body = with_body(b'{"email": "x", "password": "y"}')
     halves = [
-        head()[:30], head()[:-2] + b"X: ", body[:-1], body[: body.index(b"{") + 1], b"P", b"",
+        head()[:30],
+        head()[:-2] + b"X: ",
+        body[:-1],
+        body[: body.index(b"{") + 1],
+        b"P",
+        b"",
         with_body(b"x" * 100, target=SYNC)[:-50],
-    ]  # fmt: skip
+    ]
     with contextlib.ExitStack() as stack:
         began = time.monotonic()
         slow = [stack.enter_context(Client(site.url)) for _ in range(350)]
@@ -369,20 +445,33 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 def test_what_the_application_sees(tmp_path: Path) -> None:
     upstream = Upstream(OK)
     claims = [
-        b"X-Forwarded-For: 192.0.2.1", b"X_Forwarded_For: 192.0.2.1", b"X-Forwarded-Proto: https",
-        b"Host: voices.example.com:8443", b"Content-Type: text/plain", b"Upgrade: h2c", b"Expect: 200-ok",
-        b"X\xe4: 1", b"Apikey: one", b"Connection: X-Forwarded-Proto", b"X-Request-ID: one", CHUNKED,
-    ]  # fmt: skip
+        b"X-Forwarded-For: 192.0.2.1",
+        b"X_Forwarded_For: 192.0.2.1",
+        b"X-Forwarded-Proto: https",
+        b"Host: voices.example.com:8443",
+        b"Content-Type: text/plain",
+        b"Upgrade: h2c",
+        b"Expect: 200-ok",
+        b"X\xe4: 1",
+        b"Apikey: one",
+        b"Connection: X-Forwarded-Proto",
+        b"X-Request-ID: one",
+        CHUNKED,
+    ]
     request = head("/a%2Fb//c/../d?e=%2F", *claims).replace(b"Host: localhost\r\n", b"")
     with Nginx(upstream.url, tmp_path) as nginx:
         assert exchange(nginx.url, request + b"2\r\n{}\r\n" + END)[0] == 200
     line, *fields = upstream.requests[0].removesuffix("\r\n\r\n{}").split("\r\n")
     assert line == "POST /a%2Fb//c/../d?e=%2F HTTP/1.1"
     assert sorted(fields) == [
-        "Apikey: one", "Content-Length: 2", "Content-Type: text/plain",
-        "Host: voices.example.com:8443", "X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: http",
+        "Apikey: one",
+        "Content-Length: 2",
+        "Content-Type: text/plain",
+        "Host: voices.example.com:8443",
+        "X-Forwarded-For: 127.0.0.1",
+        "X-Forwarded-Proto: http",
         "X-Request-ID: one",
-    ]  # fmt: skip
+    ]
 
 
 def test_no_post_is_sent_twice(tmp_path: Path) -> None:
@@ -425,10 +514,17 @@ def test_nothing_secret_is_logged(site: Site, tmp_path: Path) -> None:
         for url in (site.url, site.web, lonely.url):
             assert exchange(url, head(target, *secrets, referer))[0] in {404, 503}
             for field in (
-                b"apikey " + marked, b"apikey : " + marked, b"a\xe4: " + marked, b" " + marked,
-                b"apikey: a\0" + marked, b"_: " + marked, b"Transfer-Encoding: " + marked,
-                b"Expect: " + marked, b"Host: " + marked, b"Content-Length: " + marked,
-            ):  # fmt: skip
+                b"apikey " + marked,
+                b"apikey : " + marked,
+                b"a\xe4: " + marked,
+                b" " + marked,
+                b"apikey: a\0" + marked,
+                b"_: " + marked,
+                b"Transfer-Encoding: " + marked,
+                b"Expect: " + marked,
+                b"Host: " + marked,
+                b"Content-Length: " + marked,
+            ):
                 exchange(url, head(target, field))
             for sent in (
                 head(b"/\xe4?" + marked),
@@ -453,9 +549,14 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 POLICY = [
-    "base-uri 'self'", "default-src 'self'", "form-action 'self'", "frame-ancestors 'none'",
-    "img-src 'self' data:", "media-src 'self' https:", "object-src 'none'",
-]  # fmt: skip
+    "base-uri 'self'",
+    "default-src 'self'",
+    "form-action 'self'",
+    "frame-ancestors 'none'",
+    "img-src 'self' data:",
+    "media-src 'self' https:",
+    "object-src 'none'",
+]
 Ask = Callable[..., requests.Response]
 
 
@@ -477,10 +578,16 @@ def ask(public: Site) -> Iterator[Ask]:
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", LOGIN, 200), ("GET", "/admin/", 302), ("GET", "/api/schema/", 200), ("OPTIONS", SYNC, 204),
-        ("GET", SYNC, 405), ("POST", TOKEN, 400), ("GET", "/nothing", 404), ("POST", LOGIN, 403),
+        ("GET", LOGIN, 200),
+        ("GET", "/admin/", 302),
+        ("GET", "/api/schema/", 200),
+        ("OPTIONS", SYNC, 204),
+        ("GET", SYNC, 405),
+        ("POST", TOKEN, 400),
+        ("GET", "/nothing", 404),
+        ("POST", LOGIN, 403),
     ],
-)  # fmt: skip
+)
 def test_security_headers(ask: Ask, method: str, path: str, status: int) -> None:
     answer = ask(method, path)
     assert answer.status_code == status

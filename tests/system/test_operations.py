@@ -13,9 +13,19 @@ from tests.ultravox import Ultravox
 
 TEXT = (ROOT / "docs/operations.md").read_text()
 PROGRAMS = (
-    "cp", "docker", "git", "install", "pg_dump", "pg_restore", "python", "python3", "sudo", "systemctl",
-    "useradd", ".venv/bin/pip",
-)  # fmt: skip
+    "cp",
+    "docker",
+    "git",
+    "install",
+    "pg_dump",
+    "pg_restore",
+    "python",
+    "python3",
+    "sudo",
+    "systemctl",
+    "useradd",
+    ".venv/bin/pip",
+)
 COMMANDS = sorted(
     {
         line.partition("    #")[0].strip()
@@ -47,9 +57,15 @@ def test_commands_of_manage_py(site: Project) -> None:
     wait_for(lambda: site.database.value(workers), 30, "the worker")  # doctor looks for one
     lines = {match[1] for command in COMMANDS if (match := MANAGE.fullmatch(command))}
     assert {line.split()[0] for line in lines} == {
-        "check", "createsuperuser", "doctor", "migrate", "prune", "rotate_credentials", "sendtestemail",
+        "check",
+        "createsuperuser",
+        "doctor",
+        "migrate",
+        "prune",
+        "rotate_credentials",
+        "sendtestemail",
         "sync_voices",
-    }  # fmt: skip
+    }
     for line in sorted(lines):
         options = line.split()
         if options[0] == "createsuperuser":

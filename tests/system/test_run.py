@@ -37,11 +37,15 @@ class Clone:
         self.url = f"http://127.0.0.1:{(port := free_port())}"
         with (self.folder / log).open("w") as file:
             process = subprocess.Popen(
-                [sys.executable, "scripts/run.py"], cwd=self.folder, text=True,
+                [sys.executable, "scripts/run.py"],
+                cwd=self.folder,
+                text=True,
                 env={"PATH": os.environ["PATH"], "PORT": str(port)} | environment,
-                stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
                 start_new_session=True,
-            )  # fmt: skip
+            )
         self.processes.append(process)
         return process
 
@@ -90,9 +94,12 @@ def test_it_serves_and_says_how_to_log_in_when_all_is_up(clone: Clone) -> None:
     assert "Traceback" not in clone.log()
     # A further agency's key is no reason to ask Ultravox with the oldest one's, which is the sandbox's
     subprocess.run(
-        [sys.executable, "manage.py", "shell", "--command", ADD_AGENCY], cwd=clone.folder,
-        env={"PATH": os.environ["PATH"]}, check=True, capture_output=True,
-    )  # fmt: skip
+        [sys.executable, "manage.py", "shell", "--command", ADD_AGENCY],
+        cwd=clone.folder,
+        env={"PATH": os.environ["PATH"]},
+        check=True,
+        capture_output=True,
+    )
     process = clone.run("again")
     wait_for(lambda: "Login   as before" in clone.log("again"), 60, "the second start")
     assert "made up by a sandbox" in clone.log("again")

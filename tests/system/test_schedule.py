@@ -207,9 +207,16 @@ main()
 def test_beat_goes_on_by_its_last_schedule_while_the_database_is_away(scheduled: Project) -> None:
     scheduled.sync_every(1)
     beat = scheduled.start(
-        "-c", EAGER, "-A", "voiceproject", "beat", "--loglevel", "DEBUG", log="beat",
+        "-c",
+        EAGER,
+        "-A",
+        "voiceproject",
+        "beat",
+        "--loglevel",
+        "DEBUG",
+        log="beat",
         DJANGO_SETTINGS_MODULE="voiceproject.settings",
-    )  # fmt: skip
+    )
 
     def sent() -> int:
         return scheduled.log("beat").count("Sending due task")

@@ -44,18 +44,27 @@ MADE = {
     "é{}": ["invalid new key"],
     'service-"{}"-&<%>': ["service key", "second service key", "wrong service key"],
     'p "{}" &<ü>': [
-        "password", "staff password", "user password", "new password", "wrong password",
+        "password",
+        "staff password",
+        "user password",
+        "new password",
+        "wrong password",
     ],
     "dj-{}-0123456789-abcdefghijklmnopqrstuvwxyz": ["secret key", "JWT secret"],
     "{}": [
-        "undecryptable key", "database password", "broken Fernet key", "definition nested",
-        "metrics token", "ping", "e-mail password",
+        "undecryptable key",
+        "database password",
+        "broken Fernet key",
+        "definition nested",
+        "metrics token",
+        "ping",
+        "e-mail password",
     ],
     "https://tts.example/v1?token={}&b=<c>": ["definition url"],
     'Bearer "{}"': ["definition header"],
     "{} ü": ["definition body"],
     'it said: "{}" & <more>': ["Ultravox's error"],
-}  # fmt: skip
+}
 # What only operators see who ask for it, and may hold: definitions, as Ultravox sent them.
 DEFINITIONS = {"definition url", "definition header", "definition body", "definition nested"}
 
@@ -224,9 +233,11 @@ class Drive:
             "unknown": [{"deep": markers["definition nested"]}],
         }
         self.voice = {
-            "voiceId": VOICE, "name": "Generic", "definition": {"generic": generic},
+            "voiceId": VOICE,
+            "name": "Generic",
+            "definition": {"generic": generic},
             "previewUrl": f"{ultravox.url}/api/voices/{VOICE}/preview",
-        }  # fmt: skip
+        }
         ultravox.keys = {markers["working key"], markers["new key"]}
         ultravox.voices = [*make_voices(2, base_url=ultravox.url), self.voice]
         broker = project().folder / "broker"
@@ -488,9 +499,13 @@ def drive_api(drive: Drive) -> None:
             drive.http.request(method, f"{drive.url}{path}", headers=headers, timeout=30)
     # Agencies whose key does not serve
     for name, status in (
-        ("revoked", 502), ("undecryptable", 500), ("newline", 500), ("ascii", 500),
-        ("keyless", 400), ("nobody", 403),
-    ):  # fmt: skip
+        ("revoked", 502),
+        ("undecryptable", 500),
+        ("newline", 500),
+        ("ascii", 500),
+        ("keyless", 400),
+        ("nobody", 403),
+    ):
         assert drive.sync(drive.sign_in(name)["access"]) == status, name
     # Tokens
     assert drive.post(REFRESH, {"refresh": refresh}).status_code == 200
@@ -655,7 +670,9 @@ def drive_commands(drive: Drive) -> None:
     sync = "sync_voices -v 3 --traceback --agency"
     failing = ("revoked", "undecryptable", "newline", "ascii", "keyless")
     assert drive.commands(
-        "check", "check --deploy", "sync_voices -v 3",
+        "check",
+        "check --deploy",
+        "sync_voices -v 3",
         *(f"{sync} {drive.ids[f'agency {name}']}" for name in failing),
         "rotate_credentials -v 3",
         "rotate_credentials -v 3 --traceback",
@@ -664,7 +681,7 @@ def drive_commands(drive: Drive) -> None:
         "dumpdata agencies",
         "dumpdata voices",
         "dumpdata axes admin",
-    ) == [0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0]  # fmt: skip
+    ) == [0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0]
     drive.refuse_voices()
     assert drive.commands("sync_voices -v 3 --traceback") == [1]
     drive.accept_voices()
@@ -680,9 +697,16 @@ def drive_commands(drive: Drive) -> None:
 def drive_worker(drive: Drive, admin: requests.Session) -> None:
     """Let a worker run the task as the admin sends it: once well, once into an error."""
     drive.project.start(
-        "-m", "celery", "--app", "voiceproject", "worker", "--concurrency=1", "--loglevel=debug",
-        "--task-events", log="worker",
-    )  # fmt: skip
+        "-m",
+        "celery",
+        "--app",
+        "voiceproject",
+        "worker",
+        "--concurrency=1",
+        "--loglevel=debug",
+        "--task-events",
+        log="worker",
+    )
     path = "/admin/django_celery_beat/periodictask/"
     count = "SELECT count(*) FROM voice_sync_runs WHERE trigger = 'schedule' AND status = '{}'"
     task = drive.database.value(

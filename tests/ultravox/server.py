@@ -267,9 +267,14 @@ class Ultravox:
         return self._misbehave(script, connection, request, n, attempt, first_target)
 
     def _misbehave(
-        self, script: Script, connection: Connection, request: Request, n: int = 0, attempt: int = 0,
+        self,
+        script: Script,
+        connection: Connection,
+        request: Request,
+        n: int = 0,
+        attempt: int = 0,
         first_target: str = "",
-    ) -> bool:  # fmt: skip
+    ) -> bool:
         """Let a script answer a request; return whether the connection stays open."""
         exchange = Exchange(
             connection=connection,

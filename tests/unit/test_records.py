@@ -17,11 +17,16 @@ def test_columns_are_those_of_the_table() -> None:
 
 def test_fields_become_columns() -> None:
     fields = {
-        "id": "voiceId", "name": "name", "description": "description",
-        "language_label": "languageLabel", "primary_language": "primaryLanguage",
-        "ownership": "ownership", "billing_style": "billingStyle", "provider": "provider",
+        "id": "voiceId",
+        "name": "name",
+        "description": "description",
+        "language_label": "languageLabel",
+        "primary_language": "primaryLanguage",
+        "ownership": "ownership",
+        "billing_style": "billingStyle",
+        "provider": "provider",
         "preview_url": "previewUrl",
-    }  # fmt: skip
+    }
     record: Any = {field: f"the {field}" for field in fields.values()}
     row = to_row(record | {"definition": {"lmnt": {"voiceId": "x"}}})
     assert dict(zip(COLUMNS, row, strict=True)) == {

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from voiceproject import sentry
+from voiceproject.logging import sentry
 
 ROW = "Key (email)=(ada@example.com) already exists."
 
@@ -21,14 +21,19 @@ def test_an_event_is_made_of_what_holds_no_secrets() -> None:
             ]
         },
         "request": {
-            "method": "GET", "url": "http://x/api/voices/", "query_string": "signature=secret",
-            "headers": {"apikey": "secret"}, "cookies": "secret", "data": "secret", "env": "secret",
+            "method": "GET",
+            "url": "http://x/api/voices/",
+            "query_string": "signature=secret",
+            "headers": {"apikey": "secret"},
+            "cookies": "secret",
+            "data": "secret",
+            "env": "secret",
         },
         "user": {"email": "ada@example.com"},
         "extra": {"request": "<WSGIRequest: GET '/?signature=secret'>"},
         "breadcrumbs": {"values": ["secret"]},
         "contexts": {"trace": {"data": "secret"}},
-    }  # fmt: skip
+    }
     sent: Any = sentry._without_secrets(event, {})
     assert "secret" not in str(sent)
     assert "ada@example.com" not in str(sent)

@@ -11,9 +11,8 @@ from django.utils.timezone import localtime
 from agencies.admin import AgencyAdmin
 from agencies.credentials import has_key
 from agencies.models import Agency
-from voiceproject.errors import ServiceError
+from voiceproject.errors import KeyRejected, ServiceError, UltravoxError
 from voices import keys
-from voices.ultravox import KeyRejected, UltravoxError
 
 
 @admin.register(Agency)
@@ -28,9 +27,16 @@ class AgencyWithKeyAdmin(AgencyAdmin):
         if obj is None:
             return ("name", "new_key")
         return (
-            "name", "stored_key", "key_state", "key_tried_at", "new_key", "remove_key", "id",
-            "created_at", "updated_at",
-        )  # fmt: skip
+            "name",
+            "stored_key",
+            "key_state",
+            "key_tried_at",
+            "new_key",
+            "remove_key",
+            "id",
+            "created_at",
+            "updated_at",
+        )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Agency]:
         return keys.with_trial(super().get_queryset(request))

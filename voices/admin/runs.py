@@ -14,9 +14,19 @@ class SyncRunAdmin(ReadOnlyAdmin):
     list_select_related = ("agency", "user")
     date_hierarchy = "started_at"
     fields = (
-        "trigger", "agency", "user", "state", "started_at", "finished_at", "seconds", "pages",
-        "synced", "skipped", "error_code", "error_message",
-    )  # fmt: skip
+        "trigger",
+        "agency",
+        "user",
+        "state",
+        "started_at",
+        "finished_at",
+        "seconds",
+        "pages",
+        "synced",
+        "skipped",
+        "error_code",
+        "error_message",
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SyncRun]:
         return super().get_queryset(request).annotate(dead=runs.is_dead())

@@ -13,14 +13,14 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from voiceproject.errors import ServiceError
-from voices import queries, store
+from voices import search, writer
 from voices.admin.read_only import ReadOnlyAdmin
 from voices.api.links import preview_links
 from voices.api.serializers import MAX_SEARCH
+from voices.labels import label
 from voices.masking import masked
 from voices.models import SyncRun, Voice
 from voices.sync import sync_voices
-from voices.words import label
 
 Column = Callable[[Voice], Any]
 
@@ -46,7 +46,7 @@ class VoiceAdmin(ReadOnlyAdmin):
     list_filter = [
         (name, InWords) for name in ("provider", "primary_language", "ownership", "billing_style")
     ]
-    search_fields = ("search_text",)  # of queries.search, which searches more than this names
+    search_fields = ("search_text",)  # of search.search, which searches more than this names
     search_help_text = "Words of name, description, language or provider, or an id"
     list_per_page = 100
     show_full_result_count = False
@@ -56,20 +56,28 @@ class VoiceAdmin(ReadOnlyAdmin):
         js = [Script("voices/voice-picker.js", type="module")]
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        return (
-            player(request), "called", "language", "provider_name", "whose", "cost", "listed",
-        )  # fmt: skip
+        return (player(request), "called", "language", "provider_name", "whose", "cost", "listed")
 
     def get_fields(self, request: HttpRequest, obj: Voice | None = None) -> Any:
         return (
-            player(request), "id", "name", "description", "language", "primary_language",
-            "provider_name", "whose", "cost", "listed", "preview_url",
-            "definition_without_secrets", "last_synced_at",
-        )  # fmt: skip
+            player(request),
+            "id",
+            "name",
+            "description",
+            "language",
+            "primary_language",
+            "provider_name",
+            "whose",
+            "cost",
+            "listed",
+            "preview_url",
+            "definition_without_secrets",
+            "last_synced_at",
+        )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Voice]:
-        voices = super().get_queryset(request) & queries.visible_to(request.user)  # type: ignore[arg-type]
-        return voices.annotate(is_listed=queries.listed(request.user))  # type: ignore[arg-type]
+        voices = super().get_queryset(request) & search.visible_to(request.user)  # type: ignore[arg-type]
+        return voices.annotate(is_listed=search.listed(request.user))  # type: ignore[arg-type]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Voice], search_term: str
@@ -77,8 +85,8 @@ class VoiceAdmin(ReadOnlyAdmin):
         if len(search_term) > MAX_SEARCH:
             return queryset.none(), False
         if search_term:
-            store.add_search_texts()
-        return queries.search(queryset, search_term), False
+            writer.add_search_texts()
+        return search.search(queryset, search_term), False
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Refuse URL filters that would let somebody guess a definition's secrets."""

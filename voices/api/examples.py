@@ -36,7 +36,7 @@ VOICES = {
         ],
         "ownership": [{"value": "public", "label": "Public", "count": 246}],
         "billing_style": [
-            {"value": "VOICE_BILLING_STYLE_INCLUDED", "label": "Included", "count": 222},
+            {"value": "VOICE_BILLING_STYLE_INCLUDED", "label": "Included", "count": 222}
         ],
         "listed": [{"value": True, "label": "Listed by Ultravox", "count": 300}],
     },

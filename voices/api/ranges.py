@@ -4,17 +4,9 @@ import re
 
 from django.http import HttpRequest, HttpResponse
 
-from voiceproject.errors import ServiceError
+from voiceproject.errors import RangeNotSatisfiable
 
 RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})\Z", re.ASCII)  # one; who asks for several gets all
-
-
-class RangeNotSatisfiable(ServiceError):
-    code = "range_not_satisfiable"
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.headers = {"Content-Range": f"bytes */{size}"}
 
 
 def with_range(request: HttpRequest, response: HttpResponse) -> HttpResponse:

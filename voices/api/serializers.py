@@ -6,9 +6,10 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from voiceproject.schema import always
-from voices import queries, runs
+from voiceproject.http.openapi import always
+from voices import runs
 from voices.models import SyncRun, Voice
+from voices.search import NONE, ORDERINGS, starter_of, visible_to
 
 MAX_SEARCH = 1000  # characters
 MAX_PAGE_SIZE = 200
@@ -16,9 +17,18 @@ MAX_PAGE_SIZE = 200
 LANGUAGE_TAG = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*\Z")
 NUMBER = re.compile(r"-?[0-9]{1,18}\Z")
 VOICE = (
-    "id", "name", "description", "language_label", "primary_language", "ownership", "billing_style",
-    "provider", "preview_url", "last_synced_at", "listed",
-)  # fmt: skip
+    "id",
+    "name",
+    "description",
+    "language_label",
+    "primary_language",
+    "ownership",
+    "billing_style",
+    "provider",
+    "preview_url",
+    "last_synced_at",
+    "listed",
+)
 
 
 class StatsSerializer(serializers.Serializer):
@@ -67,10 +77,12 @@ class _Values(serializers.ListField):
 
 class VoicesQuery(PageQuery):
     search = serializers.CharField(
-        required=False, allow_blank=True, max_length=MAX_SEARCH,
+        required=False,
+        allow_blank=True,
+        max_length=MAX_SEARCH,
         help_text="Words; each must occur in the voice's name, description, language label, language code or"
         " provider, or be its id. Neither case nor Latin accents matter.",
-    )  # fmt: skip
+    )
     language = _Values(
         required=False,
         help_text="A BCP 47 tag: `en` finds `en` and `en-US`; `-` finds voices that have none.",
@@ -82,17 +94,16 @@ class VoicesQuery(PageQuery):
         ["true", "false"], required=False, help_text="Whether Ultravox still lists the voice."
     )
     ordering = serializers.ChoiceField(
-        [sign + name for name in queries.ORDERINGS for sign in ("", "-")], default="name",
+        [sign + name for name in ORDERINGS for sign in ("", "-")],
+        default="name",
         help_text="`-` in front reverses. Nulls come last.",
-    )  # fmt: skip
+    )
 
     def validate_language(self, languages: list[str]) -> list[str]:
         """Take what is a language tag, and whatever else Ultravox calls one."""
-        odd = {
-            tag.lower() for tag in languages if tag != queries.NONE and not LANGUAGE_TAG.match(tag)
-        }
+        odd = {tag.lower() for tag in languages if tag != NONE and not LANGUAGE_TAG.match(tag)}
         if odd:
-            visible = queries.visible_to(self.context["caller"]).exclude(primary_language=None)
+            visible = visible_to(self.context["caller"]).exclude(primary_language=None)
             known = visible.values_list("primary_language", flat=True).distinct()
             if odd - {str(language).lower() for language in known}:
                 raise serializers.ValidationError("Is not a language tag like en or en-US.")
@@ -157,7 +168,7 @@ class VoicesSerializer(_PageSerializer):
 
 
 class RunSerializer(serializers.ModelSerializer):
-    """A run, with `dead` of `queries.runs_visible_to`, for the `caller` of its context."""
+    """A run, with `dead` of `search.runs_visible_to`, for the `caller` of its context."""
 
     status = serializers.SerializerMethodField()
     started_by = serializers.SerializerMethodField(
@@ -169,16 +180,27 @@ class RunSerializer(serializers.ModelSerializer):
     class Meta:
         model = SyncRun
         fields = (
-            "id", "trigger", "status", "started_at", "finished_at", "started_by", "pages", "voices", "total",
-            "synced", "skipped", "code", "message",
-        )  # fmt: skip
+            "id",
+            "trigger",
+            "status",
+            "started_at",
+            "finished_at",
+            "started_by",
+            "pages",
+            "voices",
+            "total",
+            "synced",
+            "skipped",
+            "code",
+            "message",
+        )
 
     @extend_schema_field(serializers.ChoiceField(SyncRun.Status.choices))
     def get_status(self, run: Any) -> str:
         return SyncRun.Status.ABANDONED if run.dead else run.status
 
     def get_started_by(self, run: SyncRun) -> str | None:
-        return queries.starter_of(run, self.context["caller"])
+        return starter_of(run, self.context["caller"])
 
     def get_code(self, run: Any) -> str | None:
         return runs.ABANDONED if run.dead else run.error_code or None

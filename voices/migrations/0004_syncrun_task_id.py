@@ -8,5 +8,5 @@ class Migration(migrations.Migration):
             model_name="syncrun",
             name="task_id",
             field=models.TextField(null=True, help_text="Celery's, of the task that started it."),
-        ),
+        )
     ]

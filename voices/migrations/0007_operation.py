@@ -7,9 +7,14 @@ from django.db import migrations, models
 
 HELP = {"answers_4xx": "Other than 429."}
 COUNTS = (
-    "retries", "answers_2xx", "answers_3xx", "answers_4xx", "answers_429", "answers_5xx",
+    "retries",
+    "answers_2xx",
+    "answers_3xx",
+    "answers_4xx",
+    "answers_429",
+    "answers_5xx",
     "unanswered",
-)  # fmt: skip
+)
 
 
 class Migration(migrations.Migration):

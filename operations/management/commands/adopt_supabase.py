@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 
 from operations import adopting, supabase
-from voiceproject.database_errors import in_words
+from voiceproject.database import explain
 
 HELP = {
     "agencies": "their table, such as public.agencies",
@@ -55,7 +55,7 @@ class Command(BaseCommand):
         except supabase.AdoptingFailed as error:
             raise CommandError(f"{error} Nothing was changed.") from error
         except django.db.Error as error:
-            raise CommandError(in_words(error)) from error
+            raise CommandError(explain(error)) from error
         self.stdout.write(
             "\nFor the service, a role of its own, which needs no DATABASE_SCHEMA, through a pooler, too:\n"
         )

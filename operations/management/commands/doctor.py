@@ -4,7 +4,7 @@ import django.db
 from django.core.management.base import BaseCommand, CommandError
 
 from operations import doctor
-from voiceproject.database_errors import in_words
+from voiceproject.database import explain
 
 
 class Command(BaseCommand):
@@ -21,6 +21,6 @@ class Command(BaseCommand):
                 self.stdout.write(f"{mark} {finding.subject}: {finding.found}{remedy}")
                 self.stdout.flush()
         except django.db.Error as error:
-            raise CommandError(in_words(error)) from error
+            raise CommandError(explain(error)) from error
         if faults:
             raise CommandError(f"{faults} {'fault' if faults == 1 else 'faults'} found")

@@ -7,7 +7,7 @@ from django.core.management.base import CommandError
 from django.core.management.commands import migrate
 from django.db import connections
 
-from voiceproject.database_errors import advice, in_words
+from voiceproject.database import advice_on, explain
 
 
 class Command(migrate.Command):
@@ -18,11 +18,11 @@ class Command(migrate.Command):
             try:
                 self._make_schema(connections[options["database"]])
             except django.db.Error as error:
-                raise CommandError(in_words(error)) from error
+                raise CommandError(explain(error)) from error
         try:
             result = super().execute(*args, **options)
         except django.db.Error as error:
-            if words := advice(error):
+            if words := advice_on(error):
                 raise CommandError(words) from error
             raise
         self.check(tags=[Tags.database], databases=[options["database"]])

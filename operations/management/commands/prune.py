@@ -4,7 +4,7 @@ import django.db
 from django.core.management.base import BaseCommand, CommandError
 
 from operations import prune
-from voiceproject.database_errors import in_words
+from voiceproject.database import explain
 
 
 class Command(BaseCommand):
@@ -14,5 +14,5 @@ class Command(BaseCommand):
         try:
             removed = prune.prune()
         except django.db.Error as error:
-            raise CommandError(in_words(error)) from error
+            raise CommandError(explain(error)) from error
         self.stdout.write(f"Removed {prune.in_words(removed)}")

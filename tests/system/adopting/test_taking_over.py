@@ -158,9 +158,13 @@ def test_odd_tables_are_taken_as_far_as_can_be(supabase: Supabase, site: Project
             ('00000000-0000-4000-8000-00000000000b', repeat('x', 250) || '@example.com', NULL);
     """)
     command = (
-        "adopt_supabase", "--users=public.members", "--user-email=mail", "--user-agency=of_agency",
-        "--voices=public.odd_voices", "--apply",
-    )  # fmt: skip
+        "adopt_supabase",
+        "--users=public.members",
+        "--user-email=mail",
+        "--user-agency=of_agency",
+        "--voices=public.odd_voices",
+        "--apply",
+    )
     for number in (1, 0):
         done = site.manage(*command)
         assert done.returncode == 0, done.stderr

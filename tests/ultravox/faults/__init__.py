@@ -7,8 +7,15 @@ Each fault is set with `Ultravox.fault` and then meets every request for a listi
 from dataclasses import replace
 
 from tests.ultravox.faults import (
-    bodies, connection, headers, paging, records, redirects, status, timing,
-)  # fmt: skip
+    bodies,
+    connection,
+    headers,
+    paging,
+    records,
+    redirects,
+    status,
+    timing,
+)
 from tests.ultravox.faults.scripts import Fault
 
 FAULTS = {

@@ -4,8 +4,19 @@ from itertools import repeat
 
 from tests.ultravox.exchange import Exchange
 from tests.ultravox.faults.scripts import (
-    ATTEMPTS, Fault, Script, answer, chunk, chunked, cut, cut_head, once, raw, sized, table,
-)  # fmt: skip
+    ATTEMPTS,
+    Fault,
+    Script,
+    answer,
+    chunk,
+    chunked,
+    cut,
+    cut_head,
+    once,
+    raw,
+    sized,
+    table,
+)
 
 # fmt: off
 _ENDS: list[tuple[str, str, Script]] = [

@@ -6,8 +6,18 @@ from urllib.parse import urlsplit
 from sandbox.api import LISTING_PATH, encode_cursor
 from tests.ultravox.exchange import Exchange
 from tests.ultravox.faults.scripts import (
-    ATTEMPTS, Fault, Script, body, is_second, later_pages, next_is, paged, status, table, tail,
-)  # fmt: skip
+    ATTEMPTS,
+    Fault,
+    Script,
+    body,
+    is_second,
+    later_pages,
+    next_is,
+    paged,
+    status,
+    table,
+    tail,
+)
 
 
 def _own(exchange: Exchange, suffix: str = "") -> None:

@@ -4,8 +4,16 @@ from itertools import repeat
 
 from tests.ultravox.exchange import Exchange
 from tests.ultravox.faults.scripts import (
-    ATTEMPTS, Fault, cut, cut_head, later_pages, once, second_once, sized, table,
-)  # fmt: skip
+    ATTEMPTS,
+    Fault,
+    cut,
+    cut_head,
+    later_pages,
+    once,
+    second_once,
+    sized,
+    table,
+)
 
 
 def _pieces(data: bytes) -> list[bytes]:

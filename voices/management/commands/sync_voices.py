@@ -12,7 +12,7 @@ from django.db import Error as DatabaseError
 from tqdm import tqdm
 
 from agencies.models import Agency
-from voiceproject.database_errors import save_failed
+from voiceproject.database import save_failed
 from voiceproject.errors import ServiceError
 from voices.models import SyncRun
 from voices.sync import sync_voices
@@ -28,9 +28,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, agency: str | None, verbosity: int, **options: Any) -> None:
         bar = tqdm(
-            disable=not sys.stderr.isatty(), leave=False,
+            disable=not sys.stderr.isatty(),
+            leave=False,
             bar_format="Voices: {n_fmt}/{total_fmt} |{bar}| {elapsed}{postfix}",
-        )  # fmt: skip
+        )
 
         def show(run: SyncRun) -> None:
             bar.total, bar.n = run.total or bar.total, run.voices

@@ -1,4 +1,4 @@
-"""What the OpenAPI description at /api/schema/ says about callers and errors, the same for all views."""
+"""Helpers for the OpenAPI description at /api/schema/: callers and errors, the same for all views."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ from voiceproject.errors import ERRORS
 
 
 def always(value: bool) -> serializers.Field:
-    """Return a field that has the same value in every answer."""
+    """Return a boolean field that has the same value in every response."""
     field = type("Constant", (serializers.BooleanField,), {})
     return extend_schema_field({"type": "boolean", "enum": [value]})(field)()
 
 
 class ErrorSerializer(serializers.Serializer):
     success = always(False)
-    code = serializers.CharField(help_text="For machines.")
+    code = serializers.CharField(help_text="Machine-readable.")
     message = serializers.CharField(help_text="One sentence for a person.")
 
 
@@ -26,8 +26,8 @@ def errors(*codes: str) -> dict[int, OpenApiResponse]:
     """Return the responses that `extend_schema` takes, for errors of those codes."""
     descriptions: dict[int, list[str]] = {}
     for code in codes:
-        status, message = ERRORS[code]
-        descriptions.setdefault(status, []).append(f"`{code}`: {message}")
+        error = ERRORS[code]
+        descriptions.setdefault(error.status, []).append(f"`{code}`: {error.sentence}")
     return {
         status: OpenApiResponse(ErrorSerializer, "\n\n".join(lines))
         for status, lines in sorted(descriptions.items())
@@ -35,7 +35,7 @@ def errors(*codes: str) -> dict[int, OpenApiResponse]:
 
 
 class CallerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    target_class = "agencies.callers.CallerAuthentication"
+    target_class = "agencies.authentication.CallerAuthentication"
     name = ["userToken", "serviceKey", "session"]
 
     def get_security_definition(self, auto_schema: Any) -> list[dict[str, str]]:
@@ -46,4 +46,4 @@ class CallerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         ]
 
     def get_security_requirement(self, auto_schema: Any) -> list[dict[str, list[str]]]:
-        return [{name: []} for name in self.name]  # any of them
+        return [{name: []} for name in self.name]  # any one of them

@@ -11,7 +11,6 @@ import logging
 import random
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from operator import itemgetter
@@ -22,7 +21,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from agencies.models import Agency
-from voiceproject.database_errors import describe, state
+from voiceproject.database import describe, is_transient, renew_connection, sqlite_busy_timeout
 from voiceproject.errors import SaveFailed
 from voices.folding import folded
 from voices.models import PROGRESS, PUBLIC, JSONText, SyncRun, Voice
@@ -38,8 +37,6 @@ WRITTEN = (*COLUMNS, "sort_name", "search_text", "last_synced_at")
 CLOSED = ("status", "finished_at", "synced", "skipped", *PROGRESS)
 _OWNERSHIP = list(COLUMNS).index("ownership")
 _searched_of = itemgetter(*map(list(COLUMNS).index, SEARCHED))
-# PostgreSQL: serialization_failure, deadlock_detected. Source: its manual, appendix A.
-TRANSIENT = ("40001", "40P01", "SQLITE_BUSY", "SQLITE_LOCKED")
 # Source: PostgreSQL's manual, chapter 20.
 LIMITS = """
     SET LOCAL lock_timeout = '{wait}ms';
@@ -76,7 +73,7 @@ def save(run: SyncRun, rows: Sequence[Row], *, deadline: float) -> None:
         except django.db.Error as error:
             if _was_saved(run):
                 return
-            if not state(error).startswith(TRANSIENT) or time.monotonic() >= deadline:
+            if not is_transient(error) or time.monotonic() >= deadline:
                 raise
             logger.warning("Writing again after: %s", describe(error))
             time.sleep(random.uniform(0.05, 0.25))  # noqa: S311
@@ -87,7 +84,7 @@ def add_search_texts() -> None:
     without = Voice.objects.filter(search_text=None)
     try:
         while without.exists():
-            with patience(PATIENCE), transaction.atomic():
+            with sqlite_busy_timeout(PATIENCE), transaction.atomic():
                 _limit_waiting(time.monotonic() + PATIENCE)
                 # In the order of a sync: whoever else does this, or syncs, is waited for.
                 voices = list(without.select_for_update().only(*SEARCHED).order_by("pk")[:BATCH])
@@ -97,27 +94,6 @@ def add_search_texts() -> None:
                 Voice.objects.bulk_update(voices, ["sort_name", "search_text"])
     except django.db.Error as error:
         logger.warning("Some voices cannot be searched yet: %s", describe(error))
-
-
-@contextmanager
-def patience(seconds: float) -> Iterator[None]:
-    """Bound how long SQLite waits for another writer; on PostgreSQL, each transaction says so itself."""
-    if connection.vendor != "sqlite":
-        yield
-        return
-    with connection.cursor() as cursor:
-        before = cursor.execute("PRAGMA busy_timeout").fetchone()[0]  # milliseconds
-        cursor.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
-        try:
-            yield
-        finally:
-            cursor.execute(f"PRAGMA busy_timeout = {before}")
-
-
-def renew_connection() -> None:
-    """Drop a connection that broke, as during the wait for Ultravox: Django then opens another."""
-    if not connection.in_atomic_block and not connection.is_usable():
-        connection.close()
 
 
 def _limit_waiting(deadline: float) -> None:

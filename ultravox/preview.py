@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 
-from voices.ultravox.read_ahead import read_ahead
-from voices.ultravox.transport import Response, Transport, UltravoxError
+from ultravox.read_ahead import read_ahead
+from ultravox.transport import Response, Transport
+from voiceproject.errors import UltravoxError
 
 HEADERS = {"Accept": "audio/*, */*", "User-Agent": "voices-sync"}
 

@@ -30,10 +30,10 @@ from django.db.models import (
 from django.db.models.functions import Coalesce, StrIndex, Substr
 from django.db.models.lookups import Exact
 
-from agencies.callers import Service
+from agencies.authentication import Service
 from agencies.models import User
 from agencies.permissions import sees_all
-from voices import runs, store
+from voices import runs, writer
 from voices.folding import SORTED, fold
 from voices.models import PUBLIC, AgencyVoice, SyncRun, Voice
 
@@ -180,7 +180,7 @@ def _committed_state() -> str | None:
 @lru_cache(maxsize=16)
 def _overview(state: str | None, scope: Scope, text: str) -> Overview:
     """Return what does not depend on filters and pages: it is remembered while the database is the same."""
-    store.add_search_texts()
+    writer.add_search_texts()
     columns = _search(scope, text).order_by().values_list(*FACETS, "language_label")
     groups = list(columns.annotate(count=Count("*")))
     last_sync: Any = SUCCESSES.values("finished_at", "synced").first()
@@ -261,8 +261,7 @@ def order(voices: QuerySet[Voice], ordering: str) -> QuerySet[Voice]:
         keys = [Case(When(**{f"{name}__isnull": False}, then=_line(SORTED.index(name) + 1)))]
     descending = ordering.startswith("-")
     return voices.order_by(
-        *(OrderBy(key, descending=descending, nulls_last=True) for key in keys),
-        _ByCodePoint("pk"),
+        *(OrderBy(key, descending=descending, nulls_last=True) for key in keys), _ByCodePoint("pk")
     )
 
 

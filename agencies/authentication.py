@@ -10,16 +10,8 @@ from rest_framework.request import Request
 
 from agencies.models import User
 from agencies.throttling import FailedAuthenticationThrottle
-from agencies.tokens import InvalidToken, user_of_token
-from voiceproject.errors import ServiceError
-
-
-class InvalidApiKey(ServiceError):
-    code = "invalid_api_key"
-
-
-class CsrfFailed(ServiceError):
-    code = "csrf_failed"
+from agencies.tokens import user_of_token
+from voiceproject.errors import CsrfFailed, InvalidApiKey, InvalidToken
 
 
 @dataclass(frozen=True)

@@ -10,23 +10,28 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from rest_framework.exceptions import NotAuthenticated, NotFound
 from rest_framework.request import Request
 
-from agencies.callers import Service
+from agencies.authentication import Service
 from agencies.models import User
 from agencies.throttling import Throttle
-from agencies.tokens import InvalidToken
-from voiceproject.schema import errors
+from voiceproject.errors import InvalidToken
+from voiceproject.http.openapi import errors
 from voiceproject.slashes import SLASH
-from voices import queries
+from voices import search
 from voices.api.links import given_to
 from voices.api.ranges import with_range
-from voices.api.reading import CREDENTIALS, READ_ERRORS, VOICE_ID, ReadView, unless_known
+from voices.api.views import CREDENTIALS, READ_ERRORS, VOICE_ID, ReadView, unless_known
 from voices.models import Voice
 from voices.previews import Elsewhere, preview_of, type_of
 
 PREVIEW_ERRORS = (
-    "not_found", "no_preview", "no_api_key", "credentials_unavailable", "preview_unavailable",
-    "range_not_satisfiable", "busy",
-)  # fmt: skip
+    "not_found",
+    "no_preview",
+    "no_api_key",
+    "credentials_unavailable",
+    "preview_unavailable",
+    "range_not_satisfiable",
+    "busy",
+)
 
 
 class PreviewView(ReadView):
@@ -50,17 +55,22 @@ class PreviewView(ReadView):
         operation_id="voices_preview",
         parameters=[
             VOICE_ID,
-            OpenApiParameter("signature", str, description="As a voice's `preview_url` carries it."),
+            OpenApiParameter(
+                "signature", str, description="As a voice's `preview_url` carries it."
+            ),
             OpenApiParameter("Range", str, "header", description="`bytes=0-1`, for one."),
         ],
         responses={
-            (200, "audio/*"): OpenApiResponse(bytes, "The audio, with the type that its bytes have."),
+            (200, "audio/*"): OpenApiResponse(
+                bytes, "The audio, with the type that its bytes have."
+            ),
             (206, "audio/*"): OpenApiResponse(bytes, "The part that `Range` asks for."),
             302: OpenApiResponse(None, "It lies in public, at `Location`."),
-        } | errors(*PREVIEW_ERRORS, *READ_ERRORS),
-    )  # fmt: skip
+        }
+        | errors(*PREVIEW_ERRORS, *READ_ERRORS),
+    )
     def get(self, request: Request, voice_id: str) -> HttpResponse:
-        visible = Voice.objects.all() if self.given_to else queries.visible_to(self.caller)
+        visible = Voice.objects.all() if self.given_to else search.visible_to(self.caller)
         voice = visible.filter(pk=self.voice_id).first()
         if voice is None:
             raise NotFound()

@@ -17,10 +17,9 @@ from django.conf import settings
 from django.core.mail import mail_admins
 from django.db.models import F
 
-from voiceproject.database_errors import describe
+from voiceproject.database import describe, renew_connection
 from voices import runs
 from voices.models import Alarm
-from voices.store import renew_connection
 
 logger = logging.getLogger(__name__)
 

@@ -23,28 +23,13 @@ import certifi
 import urllib3
 from urllib3.util import Timeout, Url, parse_url
 
-from voiceproject.errors import ServiceError
+from voiceproject.errors import UltravoxError
 
 logger = logging.getLogger(__name__)
 
 CHUNK = 256 * 1024  # bytes
 MAX_URL = 16_384  # characters; Django redirects to no longer ones
 DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-class UltravoxError(ServiceError):
-    """Report that Ultravox could not be reached, or that its answer is of no use.
-
-    `is_transient`: a retry may help, after `delay` seconds if Ultravox gave a time.
-    """
-
-    code = "ultravox_error"
-
-    def __init__(
-        self, message: str | None = None, *, is_transient: bool = False, delay: float | None = None
-    ) -> None:
-        super().__init__(message)
-        self.is_transient, self.delay = is_transient, delay
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +75,14 @@ class Transport:
         self._ends_at = ends_at
         try:
             response = self._pool.urlopen(
-                "GET", target, headers=headers, timeout=Timeout(connect=seconds, read=seconds),
-                retries=False, redirect=False, preload_content=False,
-            )  # fmt: skip
+                "GET",
+                target,
+                headers=headers,
+                timeout=Timeout(connect=seconds, read=seconds),
+                retries=False,
+                redirect=False,
+                preload_content=False,
+            )
             try:
                 body = _read(response, max_bytes) if response.status == 200 else b""
                 may_be_cut_off = response.length_remaining is None and not response.chunked

@@ -1,4 +1,7 @@
-"""JSON in and JSON out, whatever was asked for; DRF loads this while it imports its views."""
+"""DRF's content negotiation and parser: JSON in and JSON out, whatever the caller asks for.
+
+A module of its own, because DRF loads these classes while it imports its views.
+"""
 
 from typing import Any
 
@@ -7,15 +10,15 @@ from rest_framework.exceptions import ParseError
 from rest_framework.negotiation import DefaultContentNegotiation
 
 
-class AlwaysJSON(DefaultContentNegotiation):
-    """Answer JSON whatever `Accept` says: there is nothing else to choose from."""
+class JSONNegotiation(DefaultContentNegotiation):
+    """Return JSON whatever `Accept` says: there is no other format."""
 
     def select_renderer(self, request: Any, renderers: Any, format_suffix: Any = None) -> Any:
         return renderers[0], renderers[0].media_type
 
 
 class JSONParser(parsers.JSONParser):
-    """Answer 400 to a body nested too deep to be read; anywhere else that error is ours."""
+    """Respond with 400 to a body that is nested too deeply to parse."""
 
     def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
         try:

@@ -15,7 +15,7 @@ from celery.signals import (
 from celery.worker import request
 from celery.worker.strategy import default
 
-from voiceproject import logs
+from voiceproject.logging import formats
 
 
 @setup_logging.connect
@@ -28,23 +28,23 @@ def _log_as_django_does(loglevel: int, **_signal: Any) -> None:
 @celeryd_init.connect
 @beat_init.connect
 def _log_all(**_signal: Any) -> None:
-    logs.take_over()
+    formats.take_over()
 
 
 @before_task_publish.connect
 def _send_id(headers: dict[str, Any], **_signal: Any) -> None:
     """Send a request's id along; a task that no request starts has its own for one."""
-    headers["request_id"] = logs.request_id.get() or headers["id"]
+    headers["request_id"] = formats.request_id.get() or headers["id"]
 
 
 @task_prerun.connect
 def _take_id(task: Any, **_signal: Any) -> None:
-    logs.request_id.set(task.request.get("request_id"))
+    formats.request_id.set(task.request.get("request_id"))
 
 
 @task_postrun.connect
 def _forget_id(**_signal: Any) -> None:
-    logs.request_id.set(None)
+    formats.request_id.set(None)
 
 
 def strategy(task: Any, app: Celery, consumer: Any, **options: Any) -> Any:
@@ -52,7 +52,7 @@ def strategy(task: Any, app: Celery, consumer: Any, **options: Any) -> Any:
     handle = default(task, app, consumer, **options)
 
     def handle_with_id(message: Any, *args: Any, **kwargs: Any) -> Any:
-        with logs.request(message.headers.get("request_id")):
+        with formats.request(message.headers.get("request_id")):
             return handle(message, *args, **kwargs)
 
     return handle_with_id
@@ -62,5 +62,5 @@ class Request(request.Request):
     """A task as the main process sees it, which alone can tell that the task's process died."""
 
     def on_failure(self, *args: Any, **kwargs: Any) -> Any:
-        with logs.request(self.request_dict.get("request_id")):
+        with formats.request(self.request_dict.get("request_id")):
             return super().on_failure(*args, **kwargs)

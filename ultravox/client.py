@@ -20,8 +20,9 @@ import orjson
 from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
-from voices.ultravox.read_ahead import read_ahead
-from voices.ultravox.transport import Response, Transport, UltravoxError
+from ultravox.read_ahead import read_ahead
+from ultravox.transport import Response, Transport
+from voiceproject.errors import KeyRejected, UltravoxError
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +31,10 @@ MAX_PAGES = 10_000  # of one listing
 MAX_PAGE_BYTES, MAX_BYTES = 32 << 20, 512 << 20  # of one page, and of one listing, decompressed
 MAX_TOTAL = 1 << 31  # what is not below it, is no number of voices
 HEADERS = {
-    "Accept": "application/json", "Accept-Encoding": "gzip, deflate", "User-Agent": "voices-sync",
-}  # fmt: skip
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip, deflate",
+    "User-Agent": "voices-sync",
+}
 RETRIES = 3  # of one page
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 KEY_STATUSES = frozenset({401, 402, 403, 429})  # revoked, unpaid, forbidden, used up
@@ -43,10 +46,6 @@ MAX_DIGITS = 1000  # of an integer that is read as a number
 # for that many of them costs a tenth of a regular expression.
 ZEROS = bytes.maketrans(b"123456789", b"000000000")
 LONG_NUMBER = b"0" * len(str(2**63))
-
-
-class KeyRejected(UltravoxError):
-    """Report that Ultravox refuses this key; another may work."""
 
 
 @dataclass(frozen=True, slots=True)

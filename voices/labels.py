@@ -4,9 +4,13 @@ from typing import Any
 
 # As Ultravox's own OpenAPI description spells and explains them.
 PROVIDERS = {
-    "lmnt": "LMNT", "cartesia": "Cartesia", "google": "Google", "respeecher": "Respeecher",
-    "eleven_labs": "Eleven Labs", "inworld": "Inworld",
-}  # fmt: skip
+    "lmnt": "LMNT",
+    "cartesia": "Cartesia",
+    "google": "Google",
+    "respeecher": "Respeecher",
+    "eleven_labs": "Eleven Labs",
+    "inworld": "Inworld",
+}
 WORDS: dict[str, dict[Any, str]] = {
     "primary_language": {None: "No one language"},
     "provider": PROVIDERS | {None: "Another provider"},

@@ -17,16 +17,36 @@ from sentry_sdk.scrubber import DEFAULT_DENYLIST, EventScrubber
 from sentry_sdk.types import Event
 from sentry_sdk.utils import BadDsn
 
-from voiceproject import logs
+from voiceproject.logging import formats
 
 KEPT = (
-    "environment", "event_id", "exception", "level", "logger", "platform", "release", "sdk",
-    "server_name", "timestamp", "transaction",
-)  # fmt: skip
+    "environment",
+    "event_id",
+    "exception",
+    "level",
+    "logger",
+    "platform",
+    "release",
+    "sdk",
+    "server_name",
+    "timestamp",
+    "transaction",
+)
 SECRETS = [
-    "apikey", "x-api-key", "ultravox_api_key", "new_key", "key", "definition", "signature", "dsn",
-    "credentials_keys", "service_api_keys", "supabase_jwt_secret", "metrics_token", "sync_ping_url",
-]  # fmt: skip
+    "apikey",
+    "x-api-key",
+    "ultravox_api_key",
+    "new_key",
+    "key",
+    "definition",
+    "signature",
+    "dsn",
+    "credentials_keys",
+    "service_api_keys",
+    "supabase_jwt_secret",
+    "metrics_token",
+    "sync_ping_url",
+]
 QUOTING = ("django.db", "psycopg", "sqlite3")  # modules whose errors quote rows
 
 
@@ -34,16 +54,22 @@ def start(dsn: str) -> None:
     """Send this process's unexpected errors there. Raises ImproperlyConfigured for a malformed DSN."""
     try:
         sentry_sdk.init(
-            dsn=dsn, before_send=_without_secrets, max_breadcrumbs=0, send_default_pii=False,
-            include_local_variables=False, max_request_body_size="never",
+            dsn=dsn,
+            before_send=_without_secrets,
+            max_breadcrumbs=0,
+            send_default_pii=False,
+            include_local_variables=False,
+            max_request_body_size="never",
             event_scrubber=EventScrubber([*DEFAULT_DENYLIST, *SECRETS], recursive=True),
-            auto_enabling_integrations=False, auto_session_tracking=False,
+            auto_enabling_integrations=False,
+            auto_session_tracking=False,
             integrations=[
-                DjangoIntegration(), CeleryIntegration(),
+                DjangoIntegration(),
+                CeleryIntegration(),
                 AtexitIntegration(callback=lambda pending, timeout: None),  # prints nothing
             ],
             disabled_integrations=[StdlibIntegration()],  # adds headers to requests to Ultravox
-        )  # fmt: skip
+        )
     except BadDsn:
         raise ImproperlyConfigured("SENTRY_DSN is malformed: copy it from Sentry.") from None
     ignore_logger("django.security.DisallowedHost")  # strangers', not ours
@@ -61,5 +87,5 @@ def _without_secrets(event: Event, hint: dict[str, Any]) -> Event | None:
     for error in sent.get("exception", {}).get("values", []):
         if (error.get("module") or "").startswith(QUOTING):
             error["value"] = ""
-    sent["tags"] = {"request_id": logs.request_id.get(), "run": logs.run.get()}
+    sent["tags"] = {"request_id": formats.request_id.get(), "run": formats.run.get()}
     return sent

@@ -1,0 +1,15 @@
+"""The client of the Ultravox API. Knows no Django model."""
+
+from ultravox.client import KEY_STATUSES, REDIRECT_STATUSES, Page, UltravoxClient
+from ultravox.preview import get_preview
+from ultravox.transport import Response, server_of
+
+__all__ = [
+    "KEY_STATUSES",
+    "REDIRECT_STATUSES",
+    "Page",
+    "Response",
+    "UltravoxClient",
+    "get_preview",
+    "server_of",
+]

@@ -1,0 +1,50 @@
+"""The admin site: its name, and the order and names of its applications and models."""
+
+from typing import Any
+
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.admin.apps import SimpleAdminConfig
+from django.http import HttpRequest
+
+APP_NAMES = {"django_celery_beat": "Schedule", "axes": "Logins", "auth": "Groups"}
+# Most used first. Models that are not listed come last.
+MODEL_ORDER = (
+    "Voice",
+    "SyncRun",
+    "Agency",
+    "User",
+    "PeriodicTask",
+    "IntervalSchedule",
+    "CrontabSchedule",
+    "ClockedSchedule",
+    "SolarSchedule",
+    "AccessAttempt",
+    "AccessLog",
+    "Group",
+)
+
+
+class AdminSite(admin.AdminSite):
+    site_header = site_title = "Voices"
+    index_title = "Administration"
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        app_list = super().get_app_list(request, app_label)
+        for app in app_list:
+            app["models"].sort(key=_position)
+        return sorted(app_list, key=lambda app: _position(app["models"][0]))
+
+
+def _position(model: dict[str, Any]) -> int:
+    name = model["object_name"]
+    return MODEL_ORDER.index(name) if name in MODEL_ORDER else len(MODEL_ORDER)
+
+
+class AdminConfig(SimpleAdminConfig):
+    default_site = "voiceproject.admin.AdminSite"
+
+    def ready(self) -> None:
+        super().ready()
+        for label, name in APP_NAMES.items():
+            apps.get_app_config(label).verbose_name = name
