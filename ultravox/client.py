@@ -20,9 +20,9 @@ import orjson
 from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
-from ultravox.read_ahead import read_ahead
 from ultravox.transport import Response, Transport
 from voiceproject.errors import KeyRejected, UltravoxError
+from voiceproject.threads import read_ahead
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 
-from ultravox.read_ahead import read_ahead
 from ultravox.transport import Response, Transport
 from voiceproject.errors import UltravoxError
+from voiceproject.threads import read_ahead
 
 HEADERS = {"Accept": "audio/*, */*", "User-Agent": "voices-sync"}
 

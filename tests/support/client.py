@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.ultravox import API_KEY, Ultravox
-from ultravox import UltravoxClient, client, read_ahead
+from ultravox import UltravoxClient, client
+from voiceproject import threads
 
 DEADLINE = 8.0  # seconds
 
@@ -17,7 +18,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch, *, backoff: float = 0.01) -> None:
     monkeypatch.setattr(client, "BACKOFF", backoff)
     for limit, most in {"MAX_PAGES": 8, "MAX_PAGE_BYTES": 1 << 18, "MAX_BYTES": 1 << 19}.items():
         monkeypatch.setattr(client, limit, most)
-    monkeypatch.setattr(read_ahead, "TICK", 0.02)
+    monkeypatch.setattr(threads, "TICK", 0.02)
 
 
 def client_of(ultravox: Ultravox, **changes: Any) -> UltravoxClient:
@@ -33,5 +34,5 @@ def client_of(ultravox: Ultravox, **changes: Any) -> UltravoxClient:
 def assert_nothing_is_left(ultravox: Ultravox) -> None:
     """Check that no thread and no connection outlives a listing, and that the decoy saw nobody."""
     ultravox.wait_until(lambda: ultravox.open_connections == 0)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ultravox")]
+    assert not [thread for thread in threading.enumerate() if thread.name == "read-ahead"]
     assert ultravox.decoy.connections == 0
