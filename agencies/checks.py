@@ -16,36 +16,36 @@ RANDOM_HINT = "Use the output of `python -c 'import secrets; print(secrets.token
 
 @register
 def check_secrets(**_: Any) -> list[CheckMessage]:
-    found: list[CheckMessage] = []
+    messages: list[CheckMessage] = []
     if not settings.CREDENTIALS_KEYS:
-        found.append(Error("CREDENTIALS_KEYS is not set.", hint=FERNET_HINT, id="agencies.E001"))
+        messages.append(Error("CREDENTIALS_KEYS is not set.", hint=FERNET_HINT, id="agencies.E001"))
     for number, key in enumerate(settings.CREDENTIALS_KEYS, 1):
         if not _is_fernet_key(key):
             message = f"Key {number} of CREDENTIALS_KEYS is not a Fernet key (32 bytes in URL-safe base64)."
-            found.append(Error(message, hint=FERNET_HINT, id="agencies.E002"))
+            messages.append(Error(message, hint=FERNET_HINT, id="agencies.E002"))
     if settings.SUPABASE_JWT_SECRET and settings.SUPABASE_JWT_SECRET == settings.SECRET_KEY:
         message = "SUPABASE_JWT_SECRET and DJANGO_SECRET_KEY are the same."
         hint = "Set DJANGO_SECRET_KEY to a different value."
-        found.append(Error(message, hint=hint, id="agencies.E004"))
-    return found
+        messages.append(Error(message, hint=hint, id="agencies.E004"))
+    return messages
 
 
 @register(deploy=True)
 def check_strength(**_: Any) -> list[CheckMessage]:
-    found: list[CheckMessage] = []
+    messages: list[CheckMessage] = []
     if any(len(key) < 20 for key in settings.SERVICE_API_KEYS):
         message = "A key in SERVICE_API_KEYS has fewer than 20 characters."
-        found.append(Warning(message, hint=RANDOM_HINT, id="agencies.W001"))
+        messages.append(Warning(message, hint=RANDOM_HINT, id="agencies.W001"))
     if any(map(_is_public_key, settings.SERVICE_API_KEYS)):
-        message = "A key in SERVICE_API_KEYS is a public Supabase key, which browsers know."
-        found.append(Warning(message, hint=RANDOM_HINT, id="agencies.W002"))
+        message = "A key in SERVICE_API_KEYS is a public Supabase key, which anyone can read in a browser."
+        messages.append(Warning(message, hint=RANDOM_HINT, id="agencies.W002"))
     if 0 < len(settings.SUPABASE_JWT_SECRET) < 32:
         message = (
             "SUPABASE_JWT_SECRET has fewer than 32 characters, so it can be guessed from a token."
         )
-        hint = "Copy all of it, or set a longer one in Supabase."
-        found.append(Warning(message, hint=hint, id="agencies.W003"))
-    return found
+        hint = "Copy the whole secret, or set a longer one in Supabase."
+        messages.append(Warning(message, hint=hint, id="agencies.W003"))
+    return messages
 
 
 def _is_public_key(key: str) -> bool:

@@ -25,6 +25,10 @@ def get_agency_credentials(agency: Agency) -> str:
     return key
 
 
+def record_key_check(agency: Agency, *, works: bool) -> None:
+    pass  # area-agencies
+
+
 def agencies_with_key() -> QuerySet[Agency]:
     """Return the agencies that have a key stored, readable or not, oldest first."""
     return Agency.objects.exclude(Q(ultravox_api_key="") | Q(ultravox_api_key__isnull=True))

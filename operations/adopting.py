@@ -24,8 +24,8 @@ from agencies.credentials import has_key
 from agencies.fields import normal_email
 from agencies.models import Agency, User
 from operations.supabase import VOICE_COLUMNS, AdoptingFailed, make_view, notes_on_view
-from voices.models import JSONText, Voice
-from voices.records import COLUMNS, UnusableRecord, to_row
+from voices.models import Voice
+from voices.records import COLUMNS, TEXT_FIELDS, UnusableRecord, to_values
 
 BATCH = 500  # rows a statement
 WHY = {
@@ -155,17 +155,16 @@ def _find_voices(rows: list[Row], found: Found) -> None:
     here = set(Voice.objects.values_list("pk", flat=True))
     odd = 0
     for *values, synced_at in rows:
-        record = dict(zip(COLUMNS.values(), values, strict=True))
+        row = dict(zip(COLUMNS, values, strict=True))
         try:
-            record["definition"] = json.loads(record["definition"] or "null")
-            row = to_row(record)
+            record = {field: row[column] for column, field in TEXT_FIELDS.items()}
+            definition = json.loads(row["definition"] or "null")
+            voice = to_values(record | {"voiceId": row["id"], "definition": definition})
         except (UnusableRecord, ValueError, RecursionError):
             odd += 1
             continue
-        if row[0] not in here:
-            columns: dict[str, Any] = dict(zip(COLUMNS, row, strict=True))
-            columns["definition"] = row[-1] and JSONText(row[-1])
-            found.voices.append(Voice(**columns, last_synced_at=_time(synced_at)))
+        if voice["id"] not in here:
+            found.voices.append(Voice(**voice, last_synced_at=_time(synced_at)))
     # As syncs write them, lest both wait for each other.
     found.voices.sort(key=lambda voice: voice.pk)
     found.here["voices"] = len(rows) - len(found.voices) - odd

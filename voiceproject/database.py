@@ -1,6 +1,7 @@
-"""The database: what an error means, limits on waiting, and broken connections."""
+"""Explain database errors, limit waiting, and renew broken connections."""
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,14 +14,25 @@ LOGIN_REJECTED = 'authentication failed|no password supplied|role "[^"]*" does n
 # PostgreSQL: serialization_failure, deadlock_detected. Source: its manual, appendix A.
 TRANSIENT = ("40001", "40P01", "SQLITE_BUSY", "SQLITE_LOCKED")
 
+# Source: PostgreSQL's manual, chapter 20.
+TRANSACTION_LIMITS = """
+    SET LOCAL lock_timeout = '{lock_timeout}ms';
+    SET LOCAL client_connection_check_interval = '2s';
+    SET LOCAL idle_in_transaction_session_timeout = '15s';
+    SET LOCAL tcp_keepalives_idle = 10;
+    SET LOCAL tcp_keepalives_interval = 5;
+    SET LOCAL tcp_keepalives_count = 2;
+"""
+WRITE_LOCK = 7_305_437_168_213_591_204  # any number that no other program in this database uses
 
-# What an error means. No text here quotes rows or passwords, which the driver's own messages may.
+
+# Errors. No text here contains rows or passwords; the driver's own messages may.
 
 
 def save_failed(error: django.db.Error) -> SaveFailed:
-    """Return the error for the caller: it says to try again, or what to fix in the database."""
-    advice = advice_on(error) or "Try again later."
-    return SaveFailed(SaveFailed.sentence.replace("Try again later.", advice))
+    """Return the error for callers, with advice on the database if there is any."""
+    advice = advice_on(error)
+    return SaveFailed(advice and f"The database couldn't save the voices. {advice}")
 
 
 def describe(error: django.db.Error) -> str:
@@ -46,7 +58,7 @@ def advice_on(error: django.db.Error) -> str | None:
     if re.search('database "[^"]*" does not exist', text):
         return "The database in DATABASE_URL does not exist. Create it."
     if code in ("", "28000", "28P01") and re.search(LOGIN_REJECTED, text):
-        return "The database rejects the user or password in DATABASE_URL. Correct them."
+        return "The database rejects the user or password in DATABASE_URL. Check both."
     if code in ("42501", "SQLITE_READONLY"):
         return "The user in DATABASE_URL may not write to the database. Grant write access."
     if code == "SQLITE_NOTADB":
@@ -59,7 +71,7 @@ def advice_on(error: django.db.Error) -> str | None:
 
 
 def code_of(error: django.db.Error) -> str:
-    """Return PostgreSQL's SQLSTATE (five characters) or SQLite's name of the error; "" if none."""
+    """Return PostgreSQL's SQLSTATE (five characters) or SQLite's error name; "" if none."""
     cause = error.__cause__
     return getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None) or ""
 
@@ -79,12 +91,12 @@ def sqlite_busy_timeout(seconds: float) -> Iterator[None]:
         yield
         return
     with connection.cursor() as cursor:
-        before = cursor.execute("PRAGMA busy_timeout").fetchone()[0]  # milliseconds
+        previous = cursor.execute("PRAGMA busy_timeout").fetchone()[0]  # milliseconds
         cursor.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
         try:
             yield
         finally:
-            cursor.execute(f"PRAGMA busy_timeout = {before}")
+            cursor.execute(f"PRAGMA busy_timeout = {previous}")
 
 
 @contextmanager
@@ -100,10 +112,29 @@ def statement_timeout(seconds: float) -> Iterator[None]:
         yield
 
 
+def limit_waiting(deadline: float) -> None:
+    """Limit how long this transaction waits for locks, and how long others wait for it; PostgreSQL only.
+
+    `deadline` is on the monotonic clock. If this process or its machine dies, PostgreSQL notices within
+    seconds instead of hours, and releases the locks. On SQLite, the connection's timeout applies.
+    """
+    if connection.vendor == "postgresql":
+        milliseconds = max(1000, int((deadline - time.monotonic()) * 1000))
+        with connection.cursor() as cursor:
+            cursor.execute(TRANSACTION_LIMITS.format(lock_timeout=milliseconds))
+
+
+def serialize_transactions() -> None:
+    """Let transactions that call this run one at a time; on SQLite, all that write do anyway."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
+
+
 # Connections
 
 
 def renew_connection() -> None:
-    """Close the connection if it broke, for example during the wait for Ultravox; Django reopens it."""
+    """Close the connection if it broke, for example while waiting for Ultravox. Django reopens it."""
     if not connection.in_atomic_block and not connection.is_usable():
         connection.close()

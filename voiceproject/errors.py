@@ -1,18 +1,18 @@
 """Every error of this service: its code, its HTTP status and its sentence.
 
 To add an error, add a class here. A sentence says what to do next. It never contains a key, a token, SQL or
-another server's words. This module imports nothing from the project, so every other module may import it.
+text from another server. This module imports nothing from the project, so every other module may import it.
 """
 
 from typing import ClassVar
 
 
 class ServiceError(Exception):
-    """Base class of all errors that callers see; itself the code `internal_error`."""
+    """Base class of all errors that callers see. Raised itself, it is `internal_error`."""
 
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
-    sentence: ClassVar[str] = "Something went wrong. Nothing was changed. Try again later."
+    sentence: ClassVar[str] = "Something went wrong. Try again later."
 
     def __init__(self, message: str | None = None) -> None:
         self.message = message or self.sentence
@@ -25,7 +25,7 @@ class ServiceError(Exception):
 class NoApiKey(ServiceError):
     code = "no_api_key"
     status = 400
-    sentence = "No agency has an Ultravox API key. Add one to an agency in the admin."
+    sentence = "No agency has an Ultravox API key. Add one in the admin."
 
 
 class NotAgencyUser(ServiceError):
@@ -70,11 +70,11 @@ class KeyRejected(UltravoxError):
 class WorkerLost(ServiceError):
     code = "worker_lost"
     status = 500
-    sentence = "The sync was cancelled because its worker died in each of three attempts."
+    sentence = "The sync was cancelled after its worker died three times. Check the worker's log."
 
 
 class Busy(ServiceError):
-    """This process already has as many requests waiting for Ultravox as it can hold."""
+    """This process already has as many requests waiting for Ultravox as it can handle."""
 
     code = "busy"
     status = 503
@@ -98,7 +98,7 @@ class PreviewUnavailable(ServiceError):
 
 
 class RangeNotSatisfiable(ServiceError):
-    """The audio, of `size` bytes, ends before the requested range."""
+    """The requested range starts after the end of the audio, which has `size` bytes."""
 
     code = "range_not_satisfiable"
     status = 416
@@ -115,7 +115,7 @@ class RangeNotSatisfiable(ServiceError):
 class NotAuthenticated(ServiceError):
     code = "not_authenticated"
     status = 401
-    sentence = "Send a user's token as `Authorization: Bearer ...`, or a service key as `apikey`."
+    sentence = "Send a user token as `Authorization: Bearer ...`, or a service key as `apikey`."
 
 
 class InvalidToken(ServiceError):
@@ -127,7 +127,7 @@ class InvalidToken(ServiceError):
 class InvalidApiKey(ServiceError):
     code = "invalid_api_key"
     status = 401
-    sentence = "The apikey header does not hold a service key of this server."
+    sentence = "The apikey header isn't a valid service key."
 
 
 class InvalidCredentials(ServiceError):
@@ -160,7 +160,7 @@ class RateLimited(ServiceError):
 class InvalidRequest(ServiceError):
     code = "invalid_request"
     status = 400
-    sentence = "The request could not be read."
+    sentence = "The request couldn't be read."
 
 
 class NotFound(ServiceError):

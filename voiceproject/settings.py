@@ -89,6 +89,10 @@ if not SECRET_KEY:
         )
     SECRET_KEY = "insecure-and-public-only-for-DJANGO_DEBUG-on-a-machine-of-your-own"  # noqa: S105
 
+# Requests of one web process that may wait for Ultravox at a time
+
+SYNC_SLOTS = 24
+
 # Applications
 
 INSTALLED_APPS = [

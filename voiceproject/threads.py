@@ -40,9 +40,9 @@ def read_ahead(
 ) -> Generator[T, None, None]:
     """Yield items that a thread produces, so that it waits for the network while the caller works.
 
-    While the caller waits, `tick` is called several times a second, and may raise to give up. Raises what the
-    thread raises. In the end `cancel` is called, which must end the thread's own waiting, and the thread is
-    joined.
+    While the caller waits, `tick` is called several times a second, and may raise to give up. Raises what
+    the thread raises. In the end `cancel` is called, which must end the thread's own waiting, and the
+    thread is joined.
     """
     produced: SimpleQueue[tuple[T | object, BaseException | None]] = SimpleQueue()
     room = threading.Semaphore(AHEAD - 1)

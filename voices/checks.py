@@ -15,36 +15,36 @@ RANDOM_HINT = "Use the output of `python -c 'import secrets; print(secrets.token
 @register
 def check_broker_url(**_: Any) -> list[CheckMessage]:
     from kombu.transport import (
-        TRANSPORT_ALIASES,  # slow to import; commands that skip checks need not
+        TRANSPORT_ALIASES,  # slow, so only when checks run
     )
 
     if not settings.CELERY_BROKER_URL or (
         settings.CELERY_BROKER_URL.partition("://")[0] in TRANSPORT_ALIASES
     ):
         return []
-    message = "CELERY_BROKER_URL does not name a broker that Celery knows."
-    hint = "It begins with redis:// or amqp://. Unset it to run without a broker."
+    message = "CELERY_BROKER_URL names a broker that Celery does not support."
+    hint = "Use a URL that begins with redis:// or amqp://, or unset it to run without a broker."
     return [Error(message, hint=hint, id="voices.E002")]
 
 
 @register(deploy=True)
 def check_deployment(**_: Any) -> list[CheckMessage]:
-    found: list[CheckMessage] = []
+    messages: list[CheckMessage] = []
     if "*" in settings.ALLOWED_HOSTS:
         message = "DJANGO_ALLOWED_HOSTS accepts any host name."
         hint = "List the host names of this service."
-        found.append(Warning(message, hint=hint, id="voices.W001"))
+        messages.append(Warning(message, hint=hint, id="voices.W001"))
     if settings.HTTPS and not settings.TRUSTED_PROXIES:
-        message = "Behind a proxy, pages would redirect to themselves, because no proxy is trusted."
-        hint = "Set DJANGO_TRUSTED_PROXIES to the number of proxies in front of this service."
-        found.append(Warning(message, hint=hint, id="voices.W002"))
+        message = "DJANGO_HTTPS is on and no proxy is trusted, so pages behind a proxy redirect to
+        themselves." hint = "Set DJANGO_TRUSTED_PROXIES to the number of proxies in front of this service."
+        messages.append(Warning(message, hint=hint, id="voices.W002"))
     if settings.ADMINS and settings.EMAIL_BACKEND.endswith("dummy.EmailBackend"):
-        message = "ADMINS receive no e-mails, because EMAIL_URL is not set."
-        found.append(Warning(message, hint="Set EMAIL_URL.", id="voices.W004"))
+        message = "ADMINS receive no emails, because EMAIL_URL is not set."
+        messages.append(Warning(message, hint="Set EMAIL_URL.", id="voices.W004"))
     if 0 < len(settings.METRICS_TOKEN) < 20:
         message = "METRICS_TOKEN has fewer than 20 characters."
-        found.append(Warning(message, hint=RANDOM_HINT, id="voices.W005"))
-    return found
+        messages.append(Warning(message, hint=RANDOM_HINT, id="voices.W005"))
+    return messages
 
 
 @register(Tags.database)

@@ -49,23 +49,13 @@ def _base(letter: str) -> str:
     return LIKE_LETTERS.get(letter, letter)
 
 
-_fold_often = lru_cache(maxsize=1000)(fold)  # what many voices share
-
-
-def folded(
-    voice_id: str,
+def search_columns(
+    *,
     name: str,
     description: str | None,
     language_label: str | None,
     primary_language: str | None,
     provider: str | None,
-) -> tuple[str, str]:
-    """Return a voice's `sort_name` and `search_text`, for `voices/queries.py` to order by and to search.
-
-    The search text has a line for each text: first the name, then SORTED; last
-    the id, which is found as a whole.
-    """
-    first = fold(name)
-    shared = (_fold_often(text or "") for text in (primary_language, provider, language_label))
-    lines = (first, *shared, fold(description or ""), fold(voice_id))
-    return first[:SORT_LENGTH], "\n".join(lines)
+) -> dict[str, str]:
+    texts = (name, primary_language, provider, language_label, description)
+    return {"sort_name": fold(name), "search_text": "\n".join(fold(text or "") for text in texts)}

@@ -1,48 +1,24 @@
 """The mirror of Ultravox's voices, and the history of its syncs."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
 
 from agencies.models import Agency
 
-PUBLIC = "public"  # the ownership of voices that everybody may see
-# Of a run: Ultravox's answers to its requests, by their status, and requests without one.
-ANSWERS = {
-    "2xx": "answers_2xx",
-    "3xx": "answers_3xx",
-    "4xx": "answers_4xx",
-    "429": "answers_429",
-    "5xx": "answers_5xx",
-    "none": "unanswered",
-}
-PROGRESS = ("pages", "voices", "total", "retries", *ANSWERS.values())
-
-
-class JSONText(str):
-    """JSON that is written already."""
-
-
-class DefinitionField(models.JSONField):
-    """A JSONField that takes JSONText as it is: a sync neither parses nor writes it once more."""
-
-    def get_db_prep_save(self, value: Any, connection: Any) -> Any:
-        if isinstance(value, JSONText):
-            return str(value)
-        return super().get_db_prep_save(value, connection)
-
-
-class FoldedField(models.TextField):
-    """Text that is ordered by code point, as SQLite does, whatever the database's locale."""
-
-    def db_parameters(self, connection: Any) -> Any:
-        collation = "C" if connection.vendor == "postgresql" else None
-        return super().db_parameters(connection) | {"collation": collation}
+PUBLIC = "public"  # the ownership of voices that every caller sees
+PROGRESS = (
+    "pages",
+    "voices",
+    "total",
+    "skipped",
+    "retries",
+)  # columns of a run that its heartbeat writes
 
 
 class Voice(models.Model):
-    """A voice, as Ultravox lists it; `voices/records.py` says how its fields become columns."""
+    """A voice as Ultravox lists it; `records.py` maps its fields to columns."""
 
     id = models.TextField(primary_key=True)
     name = models.TextField()
@@ -53,32 +29,25 @@ class Voice(models.Model):
     billing_style = models.TextField("billing", null=True, blank=True)
     provider = models.TextField(null=True, blank=True)
     preview_url = models.TextField("preview URL", null=True, blank=True)
-    definition = DefinitionField(null=True, blank=True)
+    definition = models.JSONField(null=True, blank=True)
     last_synced_at = models.DateTimeField()
-    # By voices/folding.py; null in rows that others insert, until somebody reads them.
-    sort_name = FoldedField(null=True, editable=False)
-    search_text = FoldedField(null=True, editable=False)
+    # By `folding.py`. Null in rows that other programs insert, until the next sync.
+    sort_name = models.TextField(null=True, editable=False)
+    search_text = models.TextField(null=True, editable=False)
 
     class Meta:
         db_table = "ultravox_voices"
         ordering = ("name", "id")
-        indexes: ClassVar = [
-            models.Index(fields=["sort_name"], name="voices_by_name"),
-            models.Index(
-                fields=["id"],
-                condition=models.Q(search_text=None),
-                name="voices_without_search_text",
-            ),
-        ]
 
     def __str__(self) -> str:
         return self.name or self.id
 
 
 class AgencyVoice(models.Model):
-    """That an agency's key saw a voice which is not public, and when its last sync did.
+    """A voice that is not public, listed for an agency's key, and when the last such sync listed it.
 
-    Without constraints: neither a sync nor whoever deletes an agency or a voice fails because of the other.
+    There are no foreign key constraints, so that deleting an agency or a voice never makes a sync fail, or
+    fails because of one.
     """
 
     pk = models.CompositePrimaryKey("agency_id", "voice_id")
@@ -93,11 +62,11 @@ class AgencyVoice(models.Model):
         indexes: ClassVar = [models.Index(fields=["voice"], name="agencies_of_a_voice")]
 
     def __str__(self) -> str:
-        return f"{self.voice_id}, seen by {self.agency_id}"
+        return f"{self.voice_id}, listed for {self.agency_id}"
 
 
 class SyncRun(models.Model):
-    """One sync. An open run is also the lock on its agency's key: see `voices/runs.py`."""
+    """One sync with one key. An open run is also the lock on its agency's key: see `runs.py`."""
 
     class Trigger(models.TextChoices):
         USER = "user"
@@ -114,30 +83,31 @@ class SyncRun(models.Model):
 
     trigger = models.TextField(choices=Trigger)
     agency = models.ForeignKey(
-        Agency, on_delete=models.SET_NULL, null=True, help_text="Whose Ultravox key was used."
+        Agency,
+        on_delete=models.SET_NULL,
+        null=True,
+        help_text="The agency whose Ultravox key was used.",
     )
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True)
     status = models.TextField(choices=Status, default=Status.RUNNING)
     started_at = models.DateTimeField()
-    heartbeat_at = models.DateTimeField(help_text="When its process last showed that it lives.")
+    heartbeat_at = models.DateTimeField(help_text="When its process last reported.")
     finished_at = models.DateTimeField(null=True)
     pages = models.PositiveIntegerField(default=0)
-    voices = models.PositiveIntegerField(default=0, db_default=0, help_text="So far.")
-    total = models.PositiveIntegerField(null=True, help_text="As Ultravox gave it.")
+    voices = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="Distinct voices received."
+    )
+    total = models.PositiveIntegerField(
+        null=True, help_text="The number of voices that Ultravox reported."
+    )
     synced = models.PositiveIntegerField(default=0)
     skipped = models.PositiveIntegerField(default=0)
     error_code = models.TextField(blank=True, default="")
     error_message = models.TextField(blank=True, default="")
     retries = models.PositiveIntegerField(default=0, db_default=0)
-    answers_2xx = models.PositiveIntegerField(default=0, db_default=0)
-    answers_3xx = models.PositiveIntegerField(default=0, db_default=0)
-    answers_4xx = models.PositiveIntegerField(default=0, db_default=0, help_text="Other than 429.")
-    answers_429 = models.PositiveIntegerField(default=0, db_default=0)
-    answers_5xx = models.PositiveIntegerField(default=0, db_default=0)
-    unanswered = models.PositiveIntegerField(default=0, db_default=0)
-    task_id = models.TextField(null=True, help_text="Celery's, of the task that started it.")
+    task_id = models.TextField(null=True, help_text="The id of the Celery task that started it.")
     key_refused = models.BooleanField(
-        default=False, help_text="It failed for this agency's key; another's may work."
+        default=False, help_text="It failed because of this agency's key; another key may work."
     )
 
     class Meta:
@@ -171,20 +141,16 @@ class SyncRun(models.Model):
     def is_open(self) -> bool:
         return self.status == self.Status.RUNNING
 
-    def while_open(self) -> models.QuerySet["SyncRun"]:
-        """Return this row while it is open: a run that was given up for dead can change nothing."""
-        return SyncRun.objects.filter(pk=self.pk, status=self.Status.RUNNING)
-
     @property
     def message(self) -> str:
-        """Say in one sentence what a succeeded run did."""
+        """The outcome of a run that succeeded, in one sentence."""
         if not self.synced:
             return "No voices found in Ultravox"
         return f"Synced {self.synced} voices from Ultravox"
 
 
 class Alarm(models.Model):
-    """One row: how often scheduled syncs have failed in a row, and whether administrators know."""
+    """One row: how many scheduled syncs have failed in a row, and whether administrators were notified."""
 
     failures = models.PositiveIntegerField(default=0)
     is_raised = models.BooleanField(default=False)

@@ -1,30 +1,35 @@
-"""The history of syncs, and their lock: one open run for each agency's key.
+"""The history of syncs, and their lock: at most one open run for each agency's key.
 
-A partial unique constraint on open runs makes opening one the lock, on both databases and across
-machines; nothing else is held during the wait for Ultravox. A run's process shows that it is alive
-through `heartbeat_at`, in the database's time, since machines' clocks differ. A run without a heartbeat
-for LEASE seconds is dead: the next sync marks it abandoned and goes ahead. If its process is alive
-after all, it can no longer write: `store.save` finds the run closed. A run whose row is locked by that
-transaction is alive, however long it takes; on SQLite, any lock on the database counts.
+This module owns a run from opening to its last column. A partial unique constraint on open runs makes
+opening one the lock, on both databases and across machines; nothing else is held during the wait for
+Ultravox. A running process reports through `heartbeat_at`, in the database's time, because machines' clocks
+differ. A run without a heartbeat for LEASE seconds is dead: the next sync marks it as abandoned and
+continues. If its process is alive after all, it can no longer write, because `succeed` finds the run
+closed. A run whose row is locked by that transaction is alive, however long it takes; on SQLite, any lock
+on the database counts.
 """
 
 import logging
+import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import django.db
 from django.db import IntegrityError, OperationalError, connection, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from agencies.models import Agency
-from voiceproject.database import code_of, renew_connection, sqlite_busy_timeout
+from agencies.credentials import record_key_check
+from agencies.models import Agency, User
+from voiceproject import database
+from voiceproject.database import code_of, describe, renew_connection
 from voiceproject.errors import (
-    CredentialsUnavailable,
+    ERRORS,
     KeyRejected,
     NoApiKey,
     SaveFailed,
@@ -38,195 +43,290 @@ logger = logging.getLogger(__name__)
 
 LEASE = 10.0  # seconds without a heartbeat after which a run is dead
 HEARTBEAT = 2.0  # seconds between heartbeats
-POLL = (0.05, 0.5)  # seconds between checks of a run that is waited for: at first, at most
+POLL = (0.05, 0.5)  # seconds between checks of a run that another sync waits for: at first, at most
 INTERRUPTED = "interrupted"
-DIED = "Its process ended before the sync did; nothing was changed."
+DIED = "The sync stopped unexpectedly. Nothing was changed."
 
-RUNNING, FAILED, ABANDONED = SyncRun.Status.RUNNING, SyncRun.Status.FAILED, SyncRun.Status.ABANDONED
-OPEN_RUNS = SyncRun.objects.filter(status=RUNNING)
-KEY_ERRORS = (NoApiKey, CredentialsUnavailable, KeyRejected)  # another agency's key may work
-ERRORS = {
-    error.code: error for error in (NoApiKey, CredentialsUnavailable, SaveFailed, UltravoxError)
-}
+Status = SyncRun.Status
+OPEN_RUNS = SyncRun.objects.filter(status=Status.RUNNING)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The columns of a run that say what started it. `task_id` is Celery's."""
+
+    trigger: str
+    user: User | None
+    task_id: str | None
 
 
 @contextmanager
-def open_or_join(
-    agency: Agency | None, started_by: dict[str, Any], tried: list[SyncRun], *, deadline: float
-) -> Iterator[SyncRun]:
-    """Open a run on the agency's key, or wait for the one under way and join it; `tried` gets either.
+def open_or_join(agency: Agency, origin: Origin, *, deadline: float) -> Iterator[SyncRun]:
+    """Open a run on the agency's key, or wait for the one in progress and join it.
 
-    `started_by` are the columns of the run's row that say so: trigger, user, task_id.
-    Yields the opened run, which is closed as failed if the block raises, or the joined one, which has
-    succeeded. Raises the error that the joined one ended with, UltravoxError if it is still under way
-    at the deadline (on the monotonic clock), and django.db.Error.
+    Yields the open run, which the block closes by `succeed`; if the block raises, the run is closed as
+    failed. Or yields the joined run, which has succeeded. Raises the error of a joined run that failed,
+    UltravoxError if it is still in progress at the deadline (on the monotonic clock), NoApiKey if the
+    agency was deleted, and django.db.Error.
     """
-    run = _opened(agency, started_by, deadline)
-    tried.append(run)
-    formats.run.set(run.pk)
-    if not run.is_open:
-        if run.status == FAILED:
+    began = time.monotonic()
+    run = _open(agency, origin, deadline)
+    log_context = formats.run.set(run.pk)
+    outcome: str = Status.SUCCEEDED
+    try:
+        if run.status == Status.FAILED:
             raise _error_of(run)
         yield run
-        return
-    try:
-        yield run
     except BaseException as error:
-        _fail(run, error)
+        outcome = outcome_of(error)[0]
+        if run.is_open:
+            _fail(run, error)
         raise
+    finally:
+        _log_end(run, origin, outcome, time.monotonic() - began)
+        formats.run.reset(log_context)
 
 
-def heart(run: SyncRun) -> Callable[[], None]:
-    """Return a function to call at any rate: it sends a heartbeat every HEARTBEAT seconds."""
-    next_beat = time.monotonic() + HEARTBEAT
+def record_failure(agency: Agency | None, origin: Origin, error: ServiceError) -> None:
+    """Record a sync that failed before it could use a key. Raises django.db.Error."""
+    run = SyncRun.objects.create(
+        agency=agency,
+        started_at=timezone.now(),
+        heartbeat_at=Now(),
+        finished_at=timezone.now(),
+        status=Status.FAILED,
+        error_code=error.code,
+        error_message=error.message,
+        key_refused=agency is not None,
+        **vars(origin),
+    )
+    _log_end(run, origin, error.code, 0)
+
+
+def succeed(run: SyncRun, write: Callable[[], T], *, deadline: float) -> T:
+    """Call `write` and close the run, in one transaction; repeat both after a transient failure.
+
+    Waits for other sessions' locks until the deadline, on the monotonic clock. Returns what `write`
+    returns. Raises django.db.Error, and SaveFailed if the run was abandoned.
+    """
+    renew_connection()
+    columns = {"status": Status.SUCCEEDED, "synced": run.voices}
+    while True:
+        try:
+            with transaction.atomic():
+                database.limit_waiting(deadline)
+                # First, because other syncs take a locked run for a live one, and the next lock may take a
+                # while.
+                if not _open_row(run).select_for_update().exists():
+                    raise SaveFailed("The sync stopped responding and was cancelled. Try again.")
+                database.serialize_transactions()
+                result = write()
+                _close(run, finished_at=timezone.now(), **columns)
+                _record_key_check(run, works=True)
+            break
+        except django.db.Error as error:
+            if _has_succeeded(run):
+                break
+            if not database.is_transient(error) or time.monotonic() >= deadline:
+                raise
+            logger.warning("Writing again after: %s", describe(error))
+            time.sleep(random.uniform(0.05, 0.25))  # noqa: S311
+    vars(run).update(columns)
+    return result
+
+
+def heartbeat(run: SyncRun) -> Callable[[], None]:
+    """Return a function to call at any rate, which sends a heartbeat every HEARTBEAT seconds."""
+    due = time.monotonic() + HEARTBEAT
 
     def beat() -> None:
-        nonlocal next_beat
-        if time.monotonic() < next_beat:
+        nonlocal due
+        if time.monotonic() < due:
             return
         try:
-            run.while_open().update(heartbeat_at=Now(), **_progress(run))
-        except django.db.Error as error:  # it may be back for the write
-            logger.warning("No heartbeat of run %s: %s", run.pk, type(error).__name__)
+            _open_row(run).update(heartbeat_at=Now(), **_progress(run))
+        except django.db.Error as error:  # the database may be back for the write
+            logger.warning("No heartbeat of run %s: %s", run.pk, describe(error))
             connection.close()
-        next_beat = time.monotonic() + HEARTBEAT
+        due = time.monotonic() + HEARTBEAT
 
     return beat
 
 
-def _progress(run: SyncRun) -> dict[str, Any]:
-    return {name: getattr(run, name) for name in PROGRESS}
-
-
-def died(task_id: str | None) -> int:
-    """Return how many runs that a task opened were left open, or abandoned: one for each worker that died."""
-    left = SyncRun.objects.filter(task_id=task_id, status__in=[RUNNING, ABANDONED])
-    return left.count() if task_id else 0
+def count_lost(task_id: str | None) -> int:
+    """Return how many runs a Celery task left open or abandoned, one for each worker that died."""
+    lost = SyncRun.objects.filter(task_id=task_id, status__in=[Status.RUNNING, Status.ABANDONED])
+    return lost.count() if task_id else 0
 
 
 def is_dead() -> Q:
     """Return a condition that is true for open runs without a heartbeat for LEASE seconds.
 
-    Neither does one that lies further ahead than the lease count: the database's clock was set back.
+    A heartbeat that lies further ahead than that does not count: the database's clock was set back.
     """
     lease = timedelta(seconds=LEASE)
-    return Q(status=RUNNING) & ~Q(heartbeat_at__range=(Now() - lease, Now() + lease))
+    return Q(status=Status.RUNNING) & ~Q(heartbeat_at__range=(Now() - lease, Now() + lease))
 
 
-def _opened(agency: Agency | None, started_by: dict[str, Any], deadline: float) -> SyncRun:
-    """Return a run of our own, or another's that was waited for and has ended."""
+def outcome_of(error: BaseException) -> tuple[str, str]:
+    """Return the code and the message of the error that ended a sync."""
+    if isinstance(error, django.db.Error):
+        error = SaveFailed()
+    if isinstance(error, ServiceError):
+        return error.code, error.message
+    if isinstance(error, Exception):
+        return ServiceError.code, f"{ServiceError.sentence} ({type(error).__name__})"
+    return INTERRUPTED, "The sync was interrupted. Nothing was changed."
+
+
+def _open(agency: Agency, origin: Origin, deadline: float) -> SyncRun:
+    """Return a run that was opened here, or one that was waited for and has ended."""
     while True:
         _abandon_dead()
-        # Looked for first: on SQLite, opening a run waits for whoever is writing.
-        other = OPEN_RUNS.filter(agency=agency).first() if agency else None
+        # Not the other way round: on SQLite, opening a run waits for any writer.
+        other = OPEN_RUNS.filter(agency=agency).first()
         if other is None:
             try:
                 with transaction.atomic():
                     return SyncRun.objects.create(
-                        agency=agency, started_at=timezone.now(), heartbeat_at=Now(), **started_by
+                        agency=agency,
+                        started_at=timezone.now(),
+                        heartbeat_at=Now(),
+                        **vars(origin),
                     )
             except IntegrityError as error:
-                if agency and not Agency.objects.filter(pk=agency.pk).exists():
+                if not Agency.objects.filter(pk=agency.pk).exists():
                     raise NoApiKey("The agency was deleted.") from None
-                if code_of(error) not in (
-                    "23505",
-                    "SQLITE_CONSTRAINT_UNIQUE",
-                ):  # it is not the lock
-                    raise
-                _pause(0, deadline)
-                continue  # at once: whoever was faster may end soon
-        elif ended := _ended(other, deadline):
+                if code_of(error) not in ("23505", "SQLITE_CONSTRAINT_UNIQUE"):
+                    raise  # it is not the lock
+        elif ended := _wait_for(other, deadline):
             return ended
         _pause(POLL[0], deadline)
 
 
-def _ended(run: SyncRun, deadline: float) -> SyncRun | None:
-    """Wait for another's run to end, and return it; None if it ended without an outcome.
-
-    A database that is away meanwhile may be back for the outcome.
-    """
-    logger.info("Waiting for run %s, which is under way with the same key", run.pk)
-    began, looked = time.monotonic(), 0.0
+def _wait_for(run: SyncRun, deadline: float) -> SyncRun | None:
+    """Wait for another sync's run to end, and return it; None if it ended without an outcome."""
+    logger.info("Waiting for run %s, which uses the same key", run.pk)
+    began, checked = time.monotonic(), 0.0
     while True:
         waited = time.monotonic() - began
         try:
-            if waited - looked > 1:
-                looked = waited
+            if waited - checked > 1:
+                checked = waited
                 _abandon_dead()
-            found = SyncRun.objects.filter(pk=run.pk).first()
-            if found is None or found.status == ABANDONED or found.error_code == INTERRUPTED:
+            current = SyncRun.objects.filter(pk=run.pk).first()
+            if current is None or current.error_code in (INTERRUPTED, Status.ABANDONED):
                 return None
-            if not found.is_open:
-                return found
-        except django.db.Error as error:
+            if not current.is_open:
+                return current
+        except django.db.Error as error:  # the database may be back for the outcome
             if time.monotonic() >= deadline:
                 raise
-            logger.warning("Run %s could not be looked at: %s", run.pk, type(error).__name__)
+            logger.warning("Run %s could not be read: %s", run.pk, describe(error))
             connection.close()
         _pause(min(max(waited / 10, POLL[0]), POLL[1]), deadline)
 
 
 def _pause(seconds: float, deadline: float) -> None:
     if time.monotonic() >= deadline:
-        raise UltravoxError(
-            "Another sync with this key is under way and takes too long; try later."
-        )
+        raise UltravoxError("Another sync with this key takes too long. Try again later.")
     time.sleep(seconds)
 
 
 def _abandon_dead() -> None:
-    """Mark dead runs as abandoned, except any that is writing right now."""
+    """Mark dead runs as abandoned, except any that is writing now."""
     if not OPEN_RUNS.filter(is_dead()).exists():
         return
     try:
-        with sqlite_busy_timeout(0), transaction.atomic():
-            locked = OPEN_RUNS.filter(is_dead()).select_for_update(skip_locked=True)
-            dead = list(locked.values_list("pk", flat=True))
+        with database.sqlite_busy_timeout(0), transaction.atomic():
+            unlocked = OPEN_RUNS.filter(is_dead()).select_for_update(skip_locked=True)
+            dead = list(unlocked.values_list("pk", flat=True))
             OPEN_RUNS.filter(pk__in=dead).update(
-                status=ABANDONED, finished_at=Now(), error_code=ABANDONED, error_message=DIED
+                status=Status.ABANDONED,
+                finished_at=Now(),
+                error_code=Status.ABANDONED,
+                error_message=DIED,
             )
     except OperationalError as error:
         if not code_of(error).startswith("SQLITE_BUSY"):
             raise
-        return  # somebody is writing, perhaps one of them
+        return  # another sync is writing, perhaps one of these
     if dead:
-        logger.warning("Abandoned runs whose process is gone: %s", dead)
+        logger.warning("Abandoned runs whose process stopped: %s", dead)
 
 
 def _fail(run: SyncRun, error: BaseException) -> None:
     """Close the run as failed, outside the transaction that failed.
 
-    If the database is down too, the run is abandoned later.
+    If the database is not available either, another sync abandons the run later.
     """
     code, message = outcome_of(error)
+    is_rejected = isinstance(error, KeyRejected)
     renew_connection()
     try:
-        run.while_open().update(
-            status=FAILED,
+        _close(
+            run,
+            status=Status.FAILED,
             finished_at=Now(),
             error_code=code,
             error_message=message,
-            key_refused=isinstance(error, KEY_ERRORS),
-            **_progress(run),
+            key_refused=is_rejected,
         )
+        if is_rejected:
+            _record_key_check(run, works=False)
     except django.db.Error as database_error:
-        logger.warning("Run %s stays open: %s", run.pk, type(database_error).__name__)
+        logger.warning("Run %s stays open: %s", run.pk, describe(database_error))
 
 
-def outcome_of(error: BaseException) -> tuple[str, str]:
-    """Return the code and the message that say what a sync ended with."""
-    if isinstance(error, django.db.Error):
-        error = SaveFailed()
-    if isinstance(error, ServiceError):
-        return error.code, error.message
-    if isinstance(error, Exception):
-        return ServiceError.code, f"{ServiceError().message} ({type(error).__name__})"
-    return INTERRUPTED, "The sync was interrupted; nothing was changed."
+def _close(run: SyncRun, **columns: Any) -> None:
+    _open_row(run).update(**columns, **_progress(run))
+
+
+def _record_key_check(run: SyncRun, *, works: bool) -> None:
+    if run.agency:
+        record_key_check(run.agency, works=works)
+
+
+def _open_row(run: SyncRun) -> QuerySet[SyncRun]:
+    """Return the run's row if it is still open: an abandoned run can change nothing."""
+    return OPEN_RUNS.filter(pk=run.pk)
+
+
+def _has_succeeded(run: SyncRun) -> bool:
+    """Return whether the transaction was committed, and only the response to COMMIT was lost."""
+    renew_connection()
+    try:
+        return SyncRun.objects.filter(pk=run.pk, status=Status.SUCCEEDED).exists()
+    except django.db.Error as error:
+        logger.warning("Run %s may have succeeded: %s", run.pk, describe(error))
+        return False
 
 
 def _error_of(run: SyncRun) -> ServiceError:
-    """Return the error that a failed run ended with, for those who joined it."""
-    error = ERRORS.get(run.error_code, ServiceError)
-    if error is UltravoxError and run.key_refused:
-        error = KeyRejected
+    """Return the error of a failed run, for the syncs that joined it."""
+    error = KeyRejected if run.key_refused else ERRORS.get(run.error_code, ServiceError)
     return error(run.error_message)
+
+
+def _progress(run: SyncRun) -> dict[str, int | None]:
+    return {name: getattr(run, name) for name in PROGRESS}
+
+
+def _log_end(run: SyncRun, origin: Origin, outcome: str, seconds: float) -> None:
+    """Log one line for each run that a sync opened or joined."""
+    fields = {
+        "trigger": origin.trigger,
+        "agency": run.agency_id and str(run.agency_id),
+        "run": run.pk,
+        "pages": run.pages,
+        "voices": run.voices,
+        "skipped": run.skipped,
+        "retries": run.retries,
+        "seconds": round(seconds, 2),
+        "outcome": outcome,
+    }
+    text = " ".join(f"{name}={value}" for name, value in fields.items())
+    level = logging.INFO if outcome == Status.SUCCEEDED else logging.WARNING
+    logger.log(level, "Sync ended: %s", text, extra={"fields": fields})

@@ -33,7 +33,7 @@ from django.db.models.lookups import Exact
 from agencies.authentication import Service
 from agencies.models import User
 from agencies.permissions import sees_all
-from voices import runs, writer
+from voices import runs
 from voices.folding import SORTED, fold
 from voices.models import PUBLIC, AgencyVoice, SyncRun, Voice
 
@@ -180,7 +180,6 @@ def _committed_state() -> str | None:
 @lru_cache(maxsize=16)
 def _overview(state: str | None, scope: Scope, text: str) -> Overview:
     """Return what does not depend on filters and pages: it is remembered while the database is the same."""
-    writer.add_search_texts()
     columns = _search(scope, text).order_by().values_list(*FACETS, "language_label")
     groups = list(columns.annotate(count=Count("*")))
     last_sync: Any = SUCCESSES.values("finished_at", "synced").first()

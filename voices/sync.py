@@ -1,46 +1,48 @@
-"""The sync: choose a key, fetch the whole listing, store it in one transaction, record the run.
+"""The sync: choose a key, fetch the whole listing, then store it in one transaction.
 
-Everything is fetched before anything is written, so a broken page leaves the table as it was, and no
-lock is held during the wait for Ultravox. The transaction that writes the voices also closes the run:
-wherever a process dies, the table is as it was before the sync or after it, never in between.
+Everything is fetched before anything is written, so a broken page leaves the table as it was, and no lock
+is held during the wait for Ultravox. The transaction that writes the voices also closes the run: wherever a
+process dies, the table is as it was before the sync or after it, never in between.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from operator import itemgetter
-from typing import Any
+from collections.abc import Callable
+from contextlib import closing
+from typing import TypeVar
 
 import django.db
 from django.conf import settings
 
-from agencies.credentials import (
-    NO_KEY_OF_AGENCY,
-    agencies_with_key,
-    get_agency_credentials,
-    has_key,
-)
+from agencies.credentials import agencies_with_key, get_agency_credentials
 from agencies.models import Agency, User
 from ultravox import UltravoxClient
 from voiceproject.database import describe, save_failed
-from voiceproject.errors import Busy, NoApiKey, ServiceError, WorkerLost
-from voiceproject.logging import formats
+from voiceproject.errors import (
+    Busy,
+    CredentialsUnavailable,
+    KeyRejected,
+    NoApiKey,
+    ServiceError,
+    WorkerLost,
+)
 from voices import runs, writer
-from voices.models import ANSWERS, SyncRun
-from voices.records import Row, UnusableRecord, to_row
+from voices.models import SyncRun
+from voices.records import UnusableRecord, to_values
 
 logger = logging.getLogger(__name__)
 
-AT_A_TIME = 24  # syncs of a process, joined ones too; fewer than gunicorn.conf.py's threads
-TRIES = 3  # of a task whose worker dies each time
-SKIPS_LOGGED = 20  # records per run; the rest are only counted
+ATTEMPTS = 3  # of a task whose worker dies each time
+SKIPS_LOGGED = 20  # records per run; all are counted
 BACKGROUND = {SyncRun.Trigger.COMMAND, SyncRun.Trigger.SCHEDULE}
 
-Progress = Callable[[SyncRun], object]
+AGENCY_WITHOUT_KEY = "Your agency has no Ultravox API key. Ask an administrator to add one."
 
-_places = threading.BoundedSemaphore(AT_A_TIME)
+Progress = Callable[[SyncRun], object]
+T = TypeVar("T", bound=ServiceError)
+
+_slots = threading.BoundedSemaphore(settings.SYNC_SLOTS)
 
 
 def sync_voices(
@@ -53,118 +55,93 @@ def sync_voices(
 ) -> SyncRun:
     """Mirror Ultravox's voices into the table, and return the run that did it.
 
-    Uses the agency's key, or that of any agency that has one. If a sync with that key is under way,
-    waits for it and returns its run. `task_id` is Celery's. After each page, calls `progress` with the
-    run. If it raises NoApiKey, CredentialsUnavailable, UltravoxError, SaveFailed or Busy, nothing was
-    written.
+    Uses the agency's key, or without an agency the first key of any agency that works. If a sync with that
+    key is in progress, waits for it and returns its run. `task_id` is Celery's. `progress` is called with
+    the run after each page. Raises NoApiKey, CredentialsUnavailable, UltravoxError, SaveFailed, WorkerLost
+    or Busy; nothing was written then.
     """
-    started_by = {"trigger": trigger, "user": user, "task_id": task_id}
-    tried: list[SyncRun] = []
-    with _summed_up(trigger, tried):
-        if not _places.acquire(blocking=False):
-            raise Busy()
-        try:
-            return _sync(agency=agency, started_by=started_by, progress=progress, tried=tried)
-        except django.db.Error as error:
-            logger.warning("The database failed: %s", describe(error))
-            raise save_failed(error) from None
-        finally:
-            _places.release()
-
-
-@contextmanager
-def _summed_up(trigger: str, tried: list[SyncRun]) -> Iterator[None]:
-    """Log one line that says how a sync ended, and with which run: the last one that it tried."""
-    began = time.monotonic()
-
-    def log(level: int, outcome: str) -> None:
-        run = tried[-1] if tried else SyncRun()
-        fields = {
-            "trigger": trigger,
-            "agency": run.agency_id and str(run.agency_id),
-            "run": run.pk,
-            "pages": run.pages,
-            "voices": run.voices,
-            "skipped": run.skipped,
-            "retries": run.retries,
-            "seconds": round(time.monotonic() - began, 2),
-            "outcome": outcome,
-        }
-        words = " ".join(f"{name}={value}" for name, value in fields.items())
-        logger.log(level, "Sync ended: %s", words, extra={"fields": fields})
-
+    origin = runs.Origin(trigger, user, task_id)
+    if not _slots.acquire(blocking=False):
+        raise Busy()
     try:
-        yield
-    except BaseException as error:
-        log(logging.WARNING, runs.outcome_of(error)[0])
-        raise
-    else:
-        log(logging.INFO, SyncRun.Status.SUCCEEDED.value)
+        return _sync_with_any_key(origin, agency, progress)
+    except django.db.Error as error:
+        logger.warning("The database failed: %s", describe(error))
+        raise save_failed(error) from None
     finally:
-        formats.run.set(None)
+        _slots.release()
 
 
-def _sync(
-    *, agency: Agency | None, started_by: dict[str, Any], progress: Progress, tried: list[SyncRun]
-) -> SyncRun:
-    """Sync with the first key that serves; `tried` gets each run that was opened, or waited for."""
-    in_background = started_by["trigger"] in BACKGROUND
-    budget = settings.BACKGROUND_DEADLINE if in_background else settings.ULTRAVOX_DEADLINE
-    deadline = time.monotonic() + budget
-    if runs.died(started_by["task_id"]) >= TRIES:
-        with runs.open_or_join(None, started_by, tried, deadline=deadline):
-            raise WorkerLost()
+def _sync_with_any_key(origin: runs.Origin, agency: Agency | None, progress: Progress) -> SyncRun:
+    """Try the agency's key, or those of all agencies, until one works."""
+    is_background = origin.trigger in BACKGROUND
+    seconds = settings.BACKGROUND_DEADLINE if is_background else settings.ULTRAVOX_DEADLINE
+    deadline = time.monotonic() + seconds
+    if runs.count_lost(origin.task_id) >= ATTEMPTS:
+        raise _recorded(WorkerLost(), None, origin)
     error: ServiceError | None = None
-    for candidate in filter(has_key, [agency] if agency else agencies_with_key()):
+    for candidate in [agency] if agency else agencies_with_key():
         try:
-            with runs.open_or_join(candidate, started_by, tried, deadline=deadline) as run:
-                if run.is_open:  # a joined one has ended
-                    _fetch_and_store(run, candidate, deadline=deadline, progress=progress)
-                return run
-        except runs.KEY_ERRORS as key_error:
-            logger.warning("The key of agency %s does not serve: %s", candidate.pk, key_error)
-            error = key_error
+            key = get_agency_credentials(candidate)
+        except NoApiKey:  # it is blank
+            continue
+        except CredentialsUnavailable as unreadable:
+            error = _recorded(unreadable, candidate, origin)
+            continue
+        try:
+            return _sync_with_key(key, candidate, origin, deadline, progress)
+        except (KeyRejected, NoApiKey) as unusable:
+            logger.warning("The key of agency %s does not work: %s", candidate.pk, unusable)
+            error = unusable
     if error is None:
-        with runs.open_or_join(None, started_by, tried, deadline=deadline):
-            raise NoApiKey(NO_KEY_OF_AGENCY if agency else None)
+        error = _recorded(NoApiKey(AGENCY_WITHOUT_KEY if agency else None), None, origin)
     raise error
 
 
-def _fetch_and_store(run: SyncRun, agency: Agency, *, deadline: float, progress: Progress) -> None:
+def _recorded(error: T, agency: Agency | None, origin: runs.Origin) -> T:
+    runs.record_failure(agency, origin, error)
+    return error
+
+
+def _sync_with_key(
+    key: str, agency: Agency, origin: runs.Origin, deadline: float, progress: Progress
+) -> SyncRun:
+    with runs.open_or_join(agency, origin, deadline=deadline) as run:
+        if run.is_open:
+            voices = _fetch(key, run, deadline, progress)
+            runs.succeed(
+                run,
+                lambda: writer.write(voices, agency_id=agency.pk, at=run.started_at),
+                deadline=deadline,
+            )
+        return run
+
+
+def _fetch(key: str, run: SyncRun, deadline: float, progress: Progress) -> dict[str, writer.Values]:
+    """Return the values of all voices that Ultravox lists, by id; the last of a repeated id counts."""
     client = UltravoxClient(
         api_url=settings.ULTRAVOX_API_URL,
-        api_key=get_agency_credentials(agency),
+        api_key=key,
         timeout=settings.ULTRAVOX_TIMEOUT,
         deadline=deadline,
     )
-    rows: dict[str | None, Row] = {}
+    voices: dict[str, writer.Values] = {}
     try:
-        with closing(client.pages(tick=runs.heart(run))) as pages:
+        with closing(client.pages(tick=runs.heartbeat(run))) as pages:
             for page in pages:
                 run.pages += 1
-                _take(page.records, run, rows)
-                run.voices, run.total = len(rows), page.total
-                _count_requests(client, run)
+                for number, record in enumerate(page.records, 1):
+                    try:
+                        values = to_values(record)
+                    except UnusableRecord as reason:
+                        run.skipped += 1
+                        if run.skipped <= SKIPS_LOGGED:
+                            message = "Skipped record %s of page %s: %s"
+                            logger.warning(message, number, run.pages, reason)
+                    else:
+                        voices[values["id"]] = values
+                run.voices, run.total = len(voices), page.total
                 progress(run)
     finally:
-        _count_requests(client, run)
-    writer.save(run, sorted(rows.values(), key=itemgetter(0)), deadline=deadline)
-
-
-def _count_requests(client: UltravoxClient, run: SyncRun) -> None:
-    run.retries = client.retries
-    for kind, column in ANSWERS.items():
-        setattr(run, column, client.answers[kind])
-
-
-def _take(records: list[Any], run: SyncRun, rows: dict[str | None, Row]) -> None:
-    """Make rows of a page's records, and count those that cannot be stored."""
-    for number, record in enumerate(records, 1):
-        try:
-            row = to_row(record)
-        except UnusableRecord as reason:
-            run.skipped += 1
-            if run.skipped <= SKIPS_LOGGED:
-                logger.warning("Skipped record %s of page %s: %s", number, run.pages, reason)
-        else:
-            rows[row[0]] = row
+        run.retries = client.retries
+    return voices

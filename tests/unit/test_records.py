@@ -1,45 +1,45 @@
-"""A record becomes a row."""
+"""Mapping a record of Ultravox's listing to the values of a Voice."""
 
 import json
+import math
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from voices.models import Voice
-from voices.records import COLUMNS, MAX_DEPTH, MAX_ID_BYTES, UnusableRecord, to_row
-
-
-def test_columns_are_those_of_the_table() -> None:
-    """The writer fills the model by position."""
-    fields = [field.attname for field in Voice._meta.concrete_fields]
-    assert fields == [*COLUMNS, "last_synced_at", "sort_name", "search_text"]
+from voices.records import (
+    COLUMNS,
+    MAX_DEPTH,
+    MAX_ID_BYTES,
+    TEXT_FIELDS,
+    UnusableRecord,
+    equal,
+    to_values,
+)
 
 
 def test_fields_become_columns() -> None:
-    fields = {
-        "id": "voiceId",
-        "name": "name",
-        "description": "description",
-        "language_label": "languageLabel",
-        "primary_language": "primaryLanguage",
-        "ownership": "ownership",
-        "billing_style": "billingStyle",
-        "provider": "provider",
-        "preview_url": "previewUrl",
-    }
-    record: Any = {field: f"the {field}" for field in fields.values()}
-    row = to_row(record | {"definition": {"lmnt": {"voiceId": "x"}}})
-    assert dict(zip(COLUMNS, row, strict=True)) == {
-        **{column: f"the {field}" for column, field in fields.items()},
-        "definition": '{"lmnt":{"voiceId":"x"}}',
+    record = {field: f"the {field}" for field in ("voiceId", *TEXT_FIELDS.values())}
+    values = to_values(record | {"definition": {"lmnt": {"voiceId": "x"}}, "unknown": 1})
+    assert {column: values[column] for column in COLUMNS} == {
+        "id": "the voiceId",
+        "name": "the name",
+        "description": "the description",
+        "language_label": "the languageLabel",
+        "primary_language": "the primaryLanguage",
+        "ownership": "the ownership",
+        "billing_style": "the billingStyle",
+        "provider": "the provider",
+        "preview_url": "the previewUrl",
+        "definition": {"lmnt": {"voiceId": "x"}},
     }
 
 
-def test_what_is_left_out_is_null() -> None:
-    row = dict(zip(COLUMNS, to_row({"voiceId": "v1"}), strict=True))
-    assert row.pop("id") == "v1"
-    assert row.pop("name") == ""
-    assert set(row.values()) == {None}
+def test_missing_fields_are_null_but_the_name_is_empty() -> None:
+    values = to_values({"voiceId": "v1"})
+    assert (values["id"], values["name"]) == ("v1", "")
+    assert {values[column] for column in COLUMNS[2:]} == {None}
 
 
 @pytest.mark.parametrize(
@@ -50,26 +50,83 @@ def test_what_is_left_out_is_null() -> None:
         ({}, "voiceId is null"),
         ({"voiceId": False}, "voiceId is bool"),
         ({"voiceId": {"id": 1}}, "voiceId is dict"),
-        ({"voiceId": " \n"}, "voiceId is empty"),
+        ({"voiceId": math.inf}, "voiceId is not a finite number"),
+        ({"voiceId": " \n"}, "voiceId is blank"),
         ({"voiceId": "x" * (MAX_ID_BYTES + 1)}, f"more than {MAX_ID_BYTES} bytes"),
     ],
 )
 def test_unusable_records(record: Any, reason: str) -> None:
     with pytest.raises(UnusableRecord, match=reason):
-        to_row(record)
+        to_values(record)
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        ("é" * 500, "é" * 500),
+        (12, "12"),
+        (1.5, "1.5"),
+        (" a ", " a "),
+        ("a\0\ud800", "a\ufffd\ufffd"),
+    ],
+)
+def test_usable_ids(sent: Any, stored: str) -> None:
+    assert to_values({"voiceId": sent})["id"] == stored
 
 
 @pytest.mark.parametrize("depth", [1, 50, 900, 100_000])
-def test_deep_definitions_end_as_json_text(depth: int) -> None:
+def test_a_deep_definition_ends_as_json_text(depth: int) -> None:
     deep: Any = {"a": "bottom", "b": []}
     for _ in range(MAX_DEPTH + depth - 1):
         deep = [1, deep, {}]
-    stored = json.loads(to_row({"voiceId": "v1", "definition": deep})[-1] or "")
+    stored = to_values({"voiceId": "v1", "definition": deep})["definition"]
     for _ in range(MAX_DEPTH):
         _, stored, _ = stored
     opening, closing = "[1, " * (depth - 1), ", {}]" * (depth - 1)
     assert stored == opening + '{"a": "bottom", "b": []}' + closing
 
 
-def test_ids_may_have_a_thousand_bytes() -> None:
-    assert to_row({"voiceId": "é" * 500})[0] == "é" * 500
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        ("1e16", "10000000000000000"),
+        ("[1e23, -1e300]", None),
+        ("-0.0", "0.0"),
+        ("5e-324", "5e-324"),
+        ("[NaN, Infinity, -Infinity]", "[null, null, null]"),
+        ('{"a\\u0000": "\\ud800"}', '{"a\\ufffd": "\\ufffd"}'),
+        ("1" + "0" * 1000, '"1' + "0" * 1000 + '"'),
+    ],
+)
+def test_values_that_a_database_cannot_store(sent: str, stored: str | None) -> None:
+    definition = to_values({"voiceId": "v1", "definition": json.loads(sent)})["definition"]
+    expected = [10**23, -(10**300)] if stored is None else json.loads(stored)
+    assert equal(definition, expected)
+    assert math.copysign(1, definition) == 1 if sent == "-0.0" else True
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [(1, True), (1, 1.0), ([0], [False]), ({"a": 1}, {"b": 1})]
+)
+def test_values_of_different_types_are_not_equal(one: Any, other: Any) -> None:
+    assert equal(one, one)
+    assert not equal(one, other)
+    assert not equal({"a": [one]}, {"a": [other]})
+
+
+storable = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(-1e15, 1e15).map(lambda number: number + 0.0),
+        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
+    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abc"), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(definition=storable)
+def test_all_other_values_are_stored_as_sent(definition: Any) -> None:
+    assert equal(to_values({"voiceId": "v1", "definition": definition})["definition"], definition)

@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from voiceproject.errors import ServiceError
-from voices import search, writer
+from voices import search
 from voices.admin.read_only import ReadOnlyAdmin
 from voices.api.links import preview_links
 from voices.api.serializers import MAX_SEARCH
@@ -84,8 +84,6 @@ class VoiceAdmin(ReadOnlyAdmin):
     ) -> tuple[QuerySet[Voice], bool]:
         if len(search_term) > MAX_SEARCH:
             return queryset.none(), False
-        if search_term:
-            writer.add_search_texts()
         return search.search(queryset, search_term), False
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:

@@ -203,7 +203,7 @@ class RunSerializer(serializers.ModelSerializer):
         return starter_of(run, self.context["caller"])
 
     def get_code(self, run: Any) -> str | None:
-        return runs.ABANDONED if run.dead else run.error_code or None
+        return SyncRun.Status.ABANDONED if run.dead else run.error_code or None
 
     def get_message(self, run: Any) -> str | None:
         if run.status == SyncRun.Status.SUCCEEDED:

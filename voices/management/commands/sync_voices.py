@@ -6,25 +6,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import django.db
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import Error as DatabaseError
 from tqdm import tqdm
 
 from agencies.models import Agency
-from voiceproject.database import save_failed
+from voiceproject.database import explain
 from voiceproject.errors import ServiceError
 from voices.models import SyncRun
 from voices.sync import sync_voices
 
 
 class Command(BaseCommand):
-    help = "Sync Ultravox's voices into the table that all agencies share."
+    help = "Sync the voices of Ultravox into the table that all agencies share."
     requires_system_checks = ()  # they load the whole web stack; `check` and `migrate` run them
 
     def add_arguments(self, parser: CommandParser) -> None:
-        words = "sync with this agency's key only, not with any"
-        parser.add_argument("--agency", metavar="ID", help=words)
+        help = "use only this agency's key; without it, any agency's"
+        parser.add_argument("--agency", metavar="ID", help=help)
 
     def handle(self, *args: Any, agency: str | None, verbosity: int, **options: Any) -> None:
         bar = tqdm(
@@ -35,20 +35,20 @@ class Command(BaseCommand):
 
         def show(run: SyncRun) -> None:
             bar.total, bar.n = run.total or bar.total, run.voices
-            bar.set_postfix_str(f"page {run.pages}")  # and redraw, for each page
+            bar.set_postfix_str(f"page {run.pages}")  # draws the bar as well
             if verbosity >= 2:
-                of = "" if run.total is None else f" of {run.total}"
-                self.stdout.write(f"Page {run.pages}: {run.voices} voices{of} so far")
+                total = "" if run.total is None else f" of {run.total}"
+                self.stdout.write(f"Page {run.pages}: {run.voices}{total} voices")
 
         try:
-            with bar, _as_a_command(verbosity):
+            with bar, _command_signals_and_logs(verbosity):
                 run = sync_voices(
                     trigger=SyncRun.Trigger.COMMAND,
-                    agency=None if agency is None else _agency(agency),
+                    agency=None if agency is None else _find_agency(agency),
                     progress=show,
                 )
         except KeyboardInterrupt:
-            raise CommandError("Interrupted; nothing was changed.", returncode=130) from None
+            raise CommandError("Interrupted. Nothing was changed.", returncode=130) from None
         except ServiceError as error:
             raise CommandError(error.message) from error
         self.stdout.write(run.message)
@@ -56,31 +56,33 @@ class Command(BaseCommand):
             self.stderr.write(f"Skipped {run.skipped} records that cannot be stored")
 
 
-def _agency(agency_id: str) -> Agency:
+def _find_agency(agency_id: str) -> Agency:
     try:
         return Agency.objects.get(pk=agency_id)
     except (Agency.DoesNotExist, ValidationError) as error:
         raise CommandError(f"There is no agency with the id {agency_id!r}.") from error
-    except DatabaseError as error:
-        raise CommandError(save_failed(error).message) from error
+    except django.db.Error as error:
+        raise CommandError(explain(error)) from error
 
 
 @contextmanager
-def _as_a_command(verbosity: int) -> Iterator[None]:
-    """Meanwhile, let SIGTERM end the sync as Ctrl-C does, and let a failure be one line.
+def _command_signals_and_logs(verbosity: int) -> Iterator[None]:
+    """Let SIGTERM end the sync as Ctrl-C does, and let only errors be logged.
 
-    In a program's other threads, signals and the level of its logs are not the command's.
+    `call_command` from another thread changes neither, because signals and log levels belong to that program.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    logger = logging.getLogger("voices")
-    level = logger.level
+    loggers = [logging.getLogger(name) for name in ("voices", "ultravox")]
+    levels = [logger.level for logger in loggers]
     handler = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     if verbosity < 2:
-        logger.setLevel(logging.ERROR)
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
         signal.signal(signal.SIGTERM, handler)

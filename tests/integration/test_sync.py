@@ -1,0 +1,262 @@
+"""`sync_voices`, the one service function: which key it uses, what it counts, how it fails."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from agencies.models import Agency
+from sandbox.catalogue import make_voices
+from tests.support.answers import in_confidence, store_raw_key, voice_rows
+from tests.ultravox import API_KEY, Ultravox
+from voiceproject.errors import (
+    CredentialsUnavailable,
+    KeyRejected,
+    NoApiKey,
+    SaveFailed,
+    ServiceError,
+    UltravoxError,
+    WorkerLost,
+)
+from voices.models import SyncRun, Voice
+from voices.sync import ATTEMPTS, sync_voices
+
+pytestmark = pytest.mark.django_db
+
+UNREADABLE = None  # the key of an agency that cannot be decrypted
+
+
+@pytest.fixture(autouse=True)
+def three_voices(ultravox: Ultravox) -> None:
+    ultravox.voices = make_voices(3, base_url=ultravox.url)
+
+
+def create_agencies(*keys: str | None) -> list[Agency]:
+    """Create agencies in the order in which they are tried."""
+    agencies = []
+    for number, key in enumerate(keys):
+        agency = Agency.objects.create(name=f"Agency {number}", ultravox_api_key=key or "")
+        if key is UNREADABLE:
+            store_raw_key(agency, "gAAAAABbroken")
+        agencies.append(agency)
+    return agencies
+
+
+def sent_keys(ultravox: Ultravox) -> list[str]:
+    return [request.headers["x-api-key"] for request in ultravox.requests]
+
+
+def outcomes() -> list[tuple[Any, ...]]:
+    return list(SyncRun.objects.order_by("pk").values_list("agency", "status", "error_code"))
+
+
+# What is stored
+
+
+def test_distinct_voices_and_skipped_records_are_counted(
+    agency: Agency, ultravox: Ultravox
+) -> None:
+    first, *others = ultravox.voices
+    ultravox.voices = [first, *others, {"name": "no id"}, None, first | {"name": "the last one"}]
+    run = sync_voices(trigger="service")
+    assert (run.synced, run.skipped, run.pages) == (3, 2, 1)
+    assert (run.status, run.message) == ("succeeded", "Synced 3 voices from Ultravox")
+    assert Voice.objects.get(pk=first["voiceId"]).name == "the last one"
+    run.refresh_from_db()
+    assert (run.status, run.synced, run.skipped) == ("succeeded", 3, 2)
+
+
+def test_a_sync_updates_and_never_deletes(agency: Agency, ultravox: Ultravox) -> None:
+    sync_voices(trigger="service")
+    rows = voice_rows()
+    voices, ultravox.voices = ultravox.voices, []
+    assert sync_voices(trigger="service").message == "No voices found in Ultravox"
+    assert voice_rows() == rows
+    ultravox.voices = [voices[0] | {"name": "new"}]
+    sync_voices(trigger="service")
+    assert Voice.objects.count() == 3
+    assert Voice.objects.get(pk=voices[0]["voiceId"]).name == "new"
+
+
+# Which key
+
+
+@pytest.mark.parametrize(
+    ("keys", "sent"),
+    [
+        (["", " ", API_KEY], [API_KEY]),
+        ([UNREADABLE, API_KEY], [API_KEY]),
+        (["a line\nbreak", API_KEY], [API_KEY]),
+        (["revoked", "revoked too", API_KEY], ["revoked", "revoked too", API_KEY]),
+        ([API_KEY, "never tried"], [API_KEY]),
+    ],
+)
+def test_the_first_key_that_works_is_used(
+    ultravox: Ultravox, keys: list[str | None], sent: list[str]
+) -> None:
+    agencies = create_agencies(*keys)
+    run = sync_voices(trigger="service")
+    assert sent_keys(ultravox) == sent
+    assert (run.synced, run.agency) == (3, agencies[keys.index(API_KEY)])
+
+
+def test_each_key_that_is_tried_has_a_run() -> None:
+    _, unreadable, revoked, good, _ = create_agencies(" ", None, "revoked", API_KEY, "never tried")
+    sync_voices(trigger="service")
+    assert outcomes() == [
+        (unreadable.pk, "failed", "credentials_unavailable"),
+        (revoked.pk, "failed", "ultravox_error"),
+        (good.pk, "succeeded", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("keys", "error"),
+    [
+        (["", "  "], NoApiKey),
+        (["", UNREADABLE], CredentialsUnavailable),
+        (["revoked", UNREADABLE, ""], CredentialsUnavailable),
+        ([UNREADABLE, "revoked"], KeyRejected),
+    ],
+)
+def test_without_a_key_that_works_the_last_error_is_raised(
+    keys: list[str | None], error: type[ServiceError]
+) -> None:
+    create_agencies(*keys)
+    with pytest.raises(error):
+        sync_voices(trigger="service")
+    assert outcomes()[-1][1:] == ("failed", error.code)
+
+
+@pytest.mark.parametrize("key", [API_KEY, "", UNREADABLE, "revoked"])
+def test_an_agency_uses_its_own_key_only(ultravox: Ultravox, key: str | None) -> None:
+    _, own = create_agencies("another", key)
+    errors = {"": NoApiKey, UNREADABLE: CredentialsUnavailable, "revoked": KeyRejected}
+    if key == API_KEY:
+        assert sync_voices(trigger="user", agency=own).agency == own
+    else:
+        with pytest.raises(errors[key]):
+            sync_voices(trigger="user", agency=own)
+    assert sent_keys(ultravox) == ([key] if key else [])
+    [(agency, _, _)] = outcomes()
+    assert agency == (own.pk if key != "" else None)
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_without_a_key_one_run_has_no_agency(is_own: bool) -> None:
+    [agency] = create_agencies("  ")
+    with pytest.raises(NoApiKey) as raised:
+        sync_voices(trigger="user", agency=agency if is_own else None)
+    assert ("Your agency" in raised.value.message) is is_own
+    assert outcomes() == [(None, "failed", "no_api_key")]
+
+
+def test_an_error_of_ultravox_is_not_an_error_of_the_key(ultravox: Ultravox) -> None:
+    """Another key would get the same response."""
+    create_agencies(API_KEY, "never tried")
+    ultravox.fault = lambda exchange: exchange.reply(404)
+    with pytest.raises(UltravoxError):
+        sync_voices(trigger="service")
+    assert sent_keys(ultravox) == [API_KEY]
+
+
+def test_the_agency_shows_whether_its_key_worked(agency: Agency, ultravox: Ultravox) -> None:
+    def key_works() -> bool | None:
+        return Agency.objects.get().key_works
+
+    assert key_works() is None
+    sync_voices(trigger="service")
+    assert key_works() is True
+    ultravox.fault = lambda exchange: exchange.reply(404)
+    with pytest.raises(UltravoxError):
+        sync_voices(trigger="service")
+    assert key_works() is True
+    ultravox.fault = lambda exchange: exchange.reply(401)
+    with pytest.raises(KeyRejected):
+        sync_voices(trigger="service")
+    assert key_works() is False
+
+
+# Failures
+
+
+def reject_last_row(ultravox: Ultravox) -> None:
+    """Let the database reject a row of the second batch."""
+    ultravox.voices = make_voices(601, base_url=ultravox.url)
+    last = max(voice["voiceId"] for voice in ultravox.voices)
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute(
+                f"CREATE TRIGGER refuse BEFORE INSERT ON ultravox_voices WHEN NEW.id = '{last}' "
+                "BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            )
+        else:
+            refuse = f"ADD CONSTRAINT refuse CHECK (id <> '{last}') NOT VALID"
+            cursor.execute(f"ALTER TABLE ultravox_voices {refuse}")
+
+
+def make_table_read_only(ultravox: Ultravox) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE ultravox_voices RENAME TO lost")
+        cursor.execute("CREATE VIEW ultravox_voices AS SELECT * FROM lost LIMIT 99")
+
+
+def fault(response: Callable[[Any], None]) -> Callable[[Ultravox], None]:
+    def set_up(ultravox: Ultravox) -> None:
+        ultravox.voices = make_voices(250, base_url=ultravox.url)
+        ultravox.fault = response
+
+    return set_up
+
+
+ELSEWHERE = {"results": [{"voiceId": "new"}], "next": "http://localhost:9/", "total": 2}
+FAILURES: dict[str, tuple[type[ServiceError], Callable[[Ultravox], object]]] = {
+    "row rejected": (SaveFailed, reject_last_row),
+    "table read-only": (SaveFailed, make_table_read_only),
+    "error with secrets": (UltravoxError, fault(in_confidence)),
+    "HTML": (UltravoxError, fault(lambda exchange: exchange.reply(200, "<h1>Hi</h1>"))),
+    "next elsewhere": (UltravoxError, fault(lambda exchange: exchange.reply(200, ELSEWHERE))),
+    "second page": (UltravoxError, fault(lambda it: it.normal() if it.n % 2 else it.reply(403))),
+    "not running": (UltravoxError, lambda ultravox: ultravox.stop()),
+    "hangs": (UltravoxError, fault(lambda exchange: exchange.hang())),
+}
+
+
+@pytest.mark.parametrize(("error", "set_up"), FAILURES.values(), ids=FAILURES)
+def test_a_failed_sync_leaves_the_table_as_it_was(
+    agency: Agency,
+    ultravox: Ultravox,
+    settings: Any,
+    error: type[ServiceError],
+    set_up: Callable[[Ultravox], object],
+) -> None:
+    sync_voices(trigger="service")
+    rows = voice_rows()
+    settings.ULTRAVOX_TIMEOUT, settings.ULTRAVOX_DEADLINE = 0.2, 0.4
+    if error is SaveFailed:
+        settings.ULTRAVOX_TIMEOUT, settings.ULTRAVOX_DEADLINE = 5, 20
+    set_up(ultravox)
+    with pytest.raises(error) as raised:
+        sync_voices(trigger="service")
+    assert API_KEY not in raised.value.message
+    assert voice_rows() == rows
+    run = SyncRun.objects.latest("pk")
+    assert (run.status, run.error_code, run.synced) == ("failed", error.code, 0)
+    assert run.error_message.startswith(raised.value.message.split(".")[0])
+
+
+def test_a_task_whose_worker_dies_each_time_is_given_up(agency: Agency, ultravox: Ultravox) -> None:
+    for _ in range(ATTEMPTS):
+        SyncRun.objects.create(
+            trigger="schedule",
+            status="abandoned",
+            task_id="t",
+            started_at="2026-11-29T00:00:00Z",
+            heartbeat_at="2026-11-29T00:00:00Z",
+        )
+    with pytest.raises(WorkerLost):
+        sync_voices(trigger="schedule", task_id="t")
+    assert outcomes()[-1] == (None, "failed", "worker_lost")
+    assert not ultravox.requests
+    assert sync_voices(trigger="schedule", task_id="another").synced == 3

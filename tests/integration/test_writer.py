@@ -1,0 +1,177 @@
+"""The writer compares a listing with the stored voices, and writes the difference."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from agencies.models import Agency
+from voices.models import AgencyVoice, Voice
+from voices.records import COLUMNS, UnusableRecord, equal, to_values
+from voices.writer import BATCH, Changes, write
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+times = (datetime(2026, 11, 29, tzinfo=UTC) + timedelta(hours=number) for number in range(10_000))
+PUBLIC = {"ownership": "public"}
+
+
+def store(agency: Agency, *records: Any) -> Changes:
+    """Write a listing, each time at a later time."""
+    voices = {values["id"]: values for values in map(to_values, records)}
+    with transaction.atomic():
+        return write(voices, agency_id=agency.pk, at=next(times))
+
+
+def voice(voice_id: str, **fields: Any) -> dict[str, Any]:
+    return (
+        {"voiceId": voice_id, "name": f"Voice {voice_id}", "definition": {"n": 1}} | PUBLIC | fields
+    )
+
+
+def test_new_changed_and_unchanged_voices(agency: Agency) -> None:
+    assert store(agency, voice("a"), voice("b")) == Changes(added=["a", "b"])
+    changes = store(agency, voice("a"), voice("b", name="New", provider="LMNT"), voice("c"))
+    assert changes == Changes(added=["c"], changed={"b": ["name", "provider"]})
+    assert Voice.objects.get(pk="b").provider == "LMNT"
+    assert store(agency, voice("b", definition=None)).changed == {
+        "b": ["name", "provider", "definition"]
+    }
+
+
+def test_all_voices_of_a_listing_have_one_time_and_no_others_do(agency: Agency) -> None:
+    store(agency, voice("gone"))
+    store(agency, voice("a"), voice("b"))
+    store(agency, voice("a"), voice("b", name="New"), voice("c"))
+    [gone, *listed] = Voice.objects.order_by("last_synced_at").values_list("pk", "last_synced_at")
+    assert gone[0] == "gone"
+    assert {pk for pk, _ in listed} == {"a", "b", "c"}
+    assert len({time for _, time in listed}) == 1
+
+
+def test_an_unchanged_listing_writes_only_the_time(agency: Agency) -> None:
+    listing = [voice(f"v{number}") for number in range(300)]
+    store(agency, *listing)
+    with CaptureQueriesContext(connection) as queries:
+        assert store(agency, *listing) == Changes()
+    writes = [query["sql"] for query in queries if query["sql"].startswith(("INSERT", "UPDATE"))]
+    assert len(writes) == 1
+    assert 'SET "last_synced_at"' in writes[0]
+
+
+def test_a_listing_of_several_batches(agency: Agency) -> None:
+    listing = [voice(f"v{number:05}") for number in range(2 * BATCH + 1)]
+    assert len(store(agency, *listing).added) == len(listing)
+    last = voice("v01000", name="New")
+    assert store(agency, *listing[:-1], last).changed == {"v01000": ["name"]}
+    assert Voice.objects.values("last_synced_at").distinct().count() == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(1, True), (1, 1.0), (0, False), ([1, {}], [1, []]), ({"a": None}, {})]
+)
+def test_definitions_are_compared_by_value_and_type(
+    agency: Agency, before: Any, after: Any
+) -> None:
+    store(agency, voice("a", definition=before))
+    assert store(agency, voice("a", definition=before)) == Changes()
+    assert store(agency, voice("a", definition=after)).changed == {"a": ["definition"]}
+    stored = Voice.objects.get(pk="a").definition
+    assert equal(stored, after)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("name", "theirs"),
+        ("description", ""),
+        ("provider", None),
+        ("definition", None),
+        ("definition", "1" * 5000),
+        ("definition", "[" * 900 + "]" * 900),
+    ],
+)
+def test_a_row_that_another_program_altered_is_restored(
+    agency: Agency, column: str, value: Any
+) -> None:
+    record = voice("a", provider="LMNT", description="Warm")
+    store(agency, record)
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE ultravox_voices SET {column} = %s", [value])
+    assert store(agency, record) == Changes(changed={"a": [column]})
+    assert Voice.objects.values(*COLUMNS).get() == {
+        column: to_values(record)[column] for column in COLUMNS
+    }
+
+
+def test_rows_of_other_programs_get_their_search_columns(agency: Agency) -> None:
+    """This is not a change of the voice."""
+    store(agency, voice("a", name="Émilie"))
+    Voice.objects.update(sort_name=None, search_text=None)
+    assert store(agency, voice("a", name="Émilie")) == Changes()
+    assert Voice.objects.get().sort_name == "emilie"
+
+
+@pytest.mark.parametrize("ownership", ["private", None, "Public"])
+def test_voices_that_are_not_public_are_recorded_for_the_agency(
+    agency: Agency, ownership: str | None
+) -> None:
+    other = Agency.objects.create(name="Other")
+    listing = [voice("public"), voice("own", ownership=ownership)]
+    store(agency, *listing)
+    store(other, *listing)
+    store(agency, *listing)
+    seen = {row.agency_id: row for row in AgencyVoice.objects.all()}
+    assert {row.voice_id for row in seen.values()} == {"own"}
+    assert seen[agency.pk].last_seen_at > seen[other.pk].last_seen_at
+
+
+# Any JSON
+
+texts = st.text(st.characters(exclude_categories=()), max_size=30)  # surrogates and U+0000 as well
+numbers = st.one_of(st.integers(), st.floats(), st.sampled_from([10**30, -(10**30), 1e16, 1e300]))
+json_values = st.recursive(
+    st.one_of(st.none(), st.booleans(), numbers, texts),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(texts, inner, max_size=4)),
+    max_leaves=12,
+)
+FIELDS = ("name", "description", "languageLabel", "primaryLanguage", "ownership", "previewUrl")
+records = st.fixed_dictionaries(
+    {"voiceId": st.one_of(texts, st.integers(), st.floats())},
+    optional={"definition": json_values} | dict.fromkeys(FIELDS, st.one_of(texts, json_values)),
+)
+
+
+def usable(listing: list[Any]) -> Iterator[Any]:
+    for record in listing:
+        try:
+            to_values(record)
+        except UnusableRecord:
+            continue
+        yield record
+
+
+@settings(
+    max_examples=50,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(listing=st.lists(records, max_size=5))
+@example(listing=[{"voiceId": "a", "definition": {"n": [1e16, 1e23, -0.0, 5e-324, 1.5]}}])
+@example(listing=[{"voiceId": "a\0"}, {"voiceId": "a\ud800"}, {"voiceId": "a"}])
+@example(listing=[{"voiceId": "a", "definition": float("nan")}])
+def test_any_record_is_stored_and_then_unchanged(listing: list[Any], agency: Agency) -> None:
+    Voice.objects.all().delete()
+    listing = list(usable(json.loads(json.dumps(listing))))
+    expected = {values["id"]: values for values in map(to_values, listing)}
+    assert store(agency, *listing).added == sorted(expected)
+    for row in Voice.objects.values(*COLUMNS):
+        stored = {column: expected[row["id"]][column] for column in COLUMNS}
+        assert equal(dict(row), stored)
+    assert store(agency, *listing) == Changes()
