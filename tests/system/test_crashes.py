@@ -1,6 +1,6 @@
-"""`kill -9` at each step of a sync, by whoever started it; and what the next sync makes of it.
+"""`kill -9` at each step of a sync, and how the next sync recovers.
 
-The steps are reached from outside: Ultravox holds a page, another session locks a table.
+Ultravox holds a page, or the database a row, so that the process dies at that step.
 """
 
 import contextlib
@@ -17,12 +17,11 @@ import requests
 
 from tests.support.environment import SERVICE_KEY
 from tests.support.project import SLOW, STEPS, Project, wait_for
-from tests.support.reliability import shows
 from tests.ultravox import Ultravox
 from voices.runs import LEASE
 
 ROWS = "SELECT id, name, description, last_synced_at FROM ultravox_voices ORDER BY id"
-RUNS = "SELECT status, error_code FROM voice_sync_runs ORDER BY id"
+RUNS = "SELECT status FROM voice_sync_runs ORDER BY id"
 
 
 def start_command(project: Project) -> subprocess.Popen[str]:
@@ -40,90 +39,74 @@ def start_web(project: Project) -> subprocess.Popen[str]:
     return project.server
 
 
-def start_worker(project: Project) -> subprocess.Popen[str]:
-    project.environment["CELERY_BROKER_URL"] = f"filesystem://{project.folder}/broker"
-    worker = project.start(
-        "-m", "celery", "--app", "voiceproject", "worker", "--concurrency=1", log="worker"
-    )
-    project.send_sync()
-    return worker
-
-
 def kill(process: subprocess.Popen[str]) -> None:
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(10)
 
 
-def let_lease_pass(project: Project) -> None:
-    """Turn back the dead run's clock, as if its lease were over."""
+def let_lease_expire(project: Project) -> None:
     project.database.rows(
         "UPDATE voice_sync_runs SET heartbeat_at = '2020-01-01 00:00:00' WHERE status = 'running'"
     )
 
 
-def assert_next_sync_is_good(project: Project, ultravox: Ultravox, rows: list[Any]) -> None:
+def assert_recovery(project: Project, ultravox: Ultravox, rows: list[Any]) -> None:
     """Assert that the table is as before, and that the next sync waits no longer than the lease."""
     assert project.database.rows(ROWS) == rows
     ultravox.release()
     began = time.monotonic()
     done = project.manage("sync_voices")
-    took = time.monotonic() - began
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "Synced 300 voices from Ultravox\n"
-    assert took < LEASE + 5
+    assert time.monotonic() - began < LEASE + 5
     changed = "SELECT count(*) FROM ultravox_voices WHERE description = 'changed'"
     assert project.database.value(changed) == 300
-    statuses = [status for status, _ in project.database.rows(RUNS)]
-    assert statuses == ["succeeded", "abandoned", "succeeded"]
+    assert [status for (status,) in project.database.rows(RUNS)] == [
+        "succeeded",
+        "abandoned",
+        "succeeded",
+    ]
 
 
-@pytest.mark.parametrize("start", [start_command, start_web, start_worker])
-@shows("crash")
-def test_next_sync_waits_no_longer_than_the_lease(
-    start: Callable[[Project], subprocess.Popen[str]],
-    before: Project,
-    ultravox: Ultravox,
-    record_property: Callable[[str, object], None],
-) -> None:
-    """Killed between two pages, and nobody turns a clock: the next sync waits for the lease."""
+def test_the_next_sync_waits_for_the_lease(before: Project, ultravox: Ultravox) -> None:
     rows = before.database.rows(ROWS)
     ultravox.hold_after(1)
-    process = start(before)
+    process = start_web(before)
     ultravox.wait_for_requests(2, 30)
     kill(process)
-    killed = time.monotonic()
-    assert_next_sync_is_good(before, ultravox, rows)
-    record_property("seconds_from_kill_to_next_good_sync", round(time.monotonic() - killed, 1))
+    assert_recovery(before, ultravox, rows)
 
 
-@pytest.mark.parametrize("pages", [0, 1, 2], ids=lambda pages: f"after_{pages}_pages")
-@shows("crash")
+@pytest.mark.parametrize("pages", [0, 2])
 def test_killed_while_fetching(pages: int, before: Project, ultravox: Ultravox) -> None:
-    """Killed after so many pages: kept, run abandoned, next sync good."""
     rows = before.database.rows(ROWS)
     ultravox.hold_after(pages)
     process = start_command(before)
     ultravox.wait_for_requests(pages + 1, 30)
     kill(process)
-    let_lease_pass(before)
-    assert_next_sync_is_good(before, ultravox, rows)
+    let_lease_expire(before)
+    assert_recovery(before, ultravox, rows)
 
 
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("start", [start_command, start_web, start_worker])
-@shows("crash")
+@pytest.mark.parametrize(
+    ("start", "step"),
+    [
+        (start_command, "first voice"),
+        (start_command, "last voice"),
+        (start_command, "run's end"),
+        (start_web, "run's end"),
+    ],
+)
 def test_killed_while_writing(
     start: Callable[[Project], subprocess.Popen[str]],
     step: str,
     before: Project,
     ultravox: Ultravox,
 ) -> None:
-    """Killed in the transaction, at this row: kept, run abandoned, next sync good."""
     rows = before.database.rows(ROWS)
     with before.database.trigger(SLOW, **STEPS[step]):
         process = start(before)
         wait_for(before.database.is_busy, 30, what="the transaction")
         kill(process)
         wait_for(lambda: not before.database.is_busy(), 10, what="the database's clean-up")
-    let_lease_pass(before)
-    assert_next_sync_is_good(before, ultravox, rows)
+    let_lease_expire(before)
+    assert_recovery(before, ultravox, rows)
