@@ -17,8 +17,6 @@ from decimal import Decimal
 from itertools import chain
 from typing import Any
 
-from voices.folding import search_columns
-
 MAX_ID_BYTES = 1000  # in UTF-8; PostgreSQL's indexes hold keys of up to 2,704 bytes
 MAX_DEPTH = 100  # levels of `definition`; SQLite's JSON functions stop at 1,000
 MAX_DIGITS = 1000  # of an integer; Python converts at most 4,300
@@ -36,7 +34,6 @@ TEXT_FIELDS = {  # column: Ultravox's field
     "preview_url": "previewUrl",
 }
 COLUMNS = ("id", *TEXT_FIELDS, "definition")
-SEARCHED = ("name", "description", "language_label", "primary_language", "provider")
 
 
 class UnusableRecord(ValueError):
@@ -44,7 +41,7 @@ class UnusableRecord(ValueError):
 
 
 def to_values(record: Any) -> dict[str, Any]:
-    """Return the values of COLUMNS, `sort_name` and `search_text`, by column.
+    """Return the values of COLUMNS, by column.
 
     Raises UnusableRecord if the record has no usable `voiceId`.
     """
@@ -54,7 +51,7 @@ def to_values(record: Any) -> dict[str, Any]:
     values |= {column: _text(record.get(field)) for column, field in TEXT_FIELDS.items()}
     values["name"] = values["name"] or ""
     values["definition"] = _storable(record.get("definition"))
-    return values | search_columns(**{column: values[column] for column in SEARCHED})
+    return values
 
 
 def equal(one: Any, other: Any) -> bool:
@@ -92,8 +89,8 @@ def _text(value: Any) -> str | None:
 
 
 def _clean(text: str) -> str:
-    """Replace the characters that a database rejects."""
-    return UNSTORABLE.sub("\ufffd", text)
+    """Replace the characters that a database rejects; printable text has none of them."""
+    return text if text.isprintable() else UNSTORABLE.sub("\ufffd", text)
 
 
 def _storable(value: Any, depth: int = 0) -> Any:

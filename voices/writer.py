@@ -10,12 +10,14 @@ from uuid import UUID
 from django.db.models import TextField
 from django.db.models.functions import Cast
 
+from voices.folding import search_columns
 from voices.models import PUBLIC, AgencyVoice, Voice
 from voices.records import COLUMNS, equal
 
 BATCH = 500  # voices; a statement for all of a large listing would need tens of megabytes
-TEXT_COLUMNS = (*COLUMNS[1:-1], "sort_name", "search_text")
-WRITTEN = (*TEXT_COLUMNS, "definition", "last_synced_at")
+TEXT_COLUMNS = COLUMNS[1:-1]
+SEARCHED = ("name", "description", "language_label", "primary_language", "provider")
+WRITTEN = (*COLUMNS[1:], "sort_name", "search_text", "last_synced_at")
 UNREADABLE = object()
 
 Values = dict[str, Any]
@@ -63,13 +65,14 @@ def _write_batch(batch: Mapping[str, Values], at: datetime, changes: Changes) ->
             changes.added.append(voice_id)
             written.append(values)
         elif columns := _differing(stored[voice_id], values):
+            changes.changed[voice_id] = columns
             written.append(values)
-            if visible := [column for column in columns if column in COLUMNS]:
-                changes.changed[voice_id] = visible
+        elif stored[voice_id]["search_text"] is None:  # another program inserted it
+            written.append(values)
         else:
             unchanged.append(voice_id)
     Voice.objects.bulk_create(
-        [Voice(**values, last_synced_at=at) for values in written],
+        [Voice(**values, **_search_columns(values), last_synced_at=at) for values in written],
         update_conflicts=True,
         unique_fields=["id"],
         update_fields=WRITTEN,
@@ -77,10 +80,14 @@ def _write_batch(batch: Mapping[str, Values], at: datetime, changes: Changes) ->
     Voice.objects.filter(pk__in=unchanged).update(last_synced_at=at)
 
 
+def _search_columns(values: Values) -> dict[str, str]:
+    return search_columns(**{column: values[column] for column in SEARCHED})
+
+
 def _stored(ids: list[str]) -> dict[str, Values]:
     """Return the stored values of these voices, locked. `definition` is JSON text: see `_differing`."""
     rows = Voice.objects.filter(pk__in=ids).order_by("pk").select_for_update()
-    columns = rows.values("id", *TEXT_COLUMNS, json=Cast("definition", TextField()))
+    columns = rows.values("id", *TEXT_COLUMNS, "search_text", json=Cast("definition", TextField()))
     return {row["id"]: row for row in columns}
 
 
