@@ -91,16 +91,14 @@ def open_or_join(agency: Agency, origin: Origin, *, deadline: float) -> Iterator
 
 def record_failure(agency: Agency | None, origin: Origin, error: ServiceError) -> None:
     """Record a sync that failed before it could use a key. Raises django.db.Error."""
-    run = SyncRun.objects.create(
-        agency=agency,
-        started_at=timezone.now(),
-        heartbeat_at=Now(),
-        finished_at=timezone.now(),
+    run = _create(
+        agency,
+        origin,
         status=Status.FAILED,
+        finished_at=timezone.now(),
         error_code=error.code,
         error_message=error.message,
         key_refused=agency is not None,
-        **vars(origin),
     )
     _log_end(run, origin, error.code, 0)
 
@@ -190,12 +188,7 @@ def _open(agency: Agency, origin: Origin, deadline: float) -> SyncRun:
         if other is None:
             try:
                 with transaction.atomic():
-                    return SyncRun.objects.create(
-                        agency=agency,
-                        started_at=timezone.now(),
-                        heartbeat_at=Now(),
-                        **vars(origin),
-                    )
+                    return _create(agency, origin)
             except IntegrityError as error:
                 if not Agency.objects.filter(pk=agency.pk).exists():
                     raise NoApiKey("The agency was deleted.") from None
@@ -204,6 +197,11 @@ def _open(agency: Agency, origin: Origin, deadline: float) -> SyncRun:
         elif ended := _wait_for(other, deadline):
             return ended
         _pause(POLL[0], deadline)
+
+
+def _create(agency: Agency | None, origin: Origin, **columns: Any) -> SyncRun:
+    times = {"started_at": timezone.now(), "heartbeat_at": Now()}
+    return SyncRun.objects.create(agency=agency, **vars(origin), **times, **columns)
 
 
 def _wait_for(run: SyncRun, deadline: float) -> SyncRun | None:
@@ -243,11 +241,9 @@ def _abandon_dead() -> None:
         with database.sqlite_busy_timeout(0), transaction.atomic():
             unlocked = OPEN_RUNS.filter(is_dead()).select_for_update(skip_locked=True)
             dead = list(unlocked.values_list("pk", flat=True))
+            failure = {"error_code": Status.ABANDONED, "error_message": DIED}
             OPEN_RUNS.filter(pk__in=dead).update(
-                status=Status.ABANDONED,
-                finished_at=Now(),
-                error_code=Status.ABANDONED,
-                error_message=DIED,
+                status=Status.ABANDONED, finished_at=Now(), **failure
             )
     except OperationalError as error:
         if not code_of(error).startswith("SQLITE_BUSY"):
@@ -266,14 +262,8 @@ def _fail(run: SyncRun, error: BaseException) -> None:
     is_rejected = isinstance(error, KeyRejected)
     renew_connection()
     try:
-        _close(
-            run,
-            status=Status.FAILED,
-            finished_at=Now(),
-            error_code=code,
-            error_message=message,
-            key_refused=is_rejected,
-        )
+        failure = {"error_code": code, "error_message": message, "key_refused": is_rejected}
+        _close(run, status=Status.FAILED, finished_at=Now(), **failure)
         if is_rejected:
             _record_key_check(run, works=False)
     except django.db.Error as database_error:
@@ -316,17 +306,9 @@ def _progress(run: SyncRun) -> dict[str, int | None]:
 
 def _log_end(run: SyncRun, origin: Origin, outcome: str, seconds: float) -> None:
     """Log one line for each run that a sync opened or joined."""
-    fields = {
-        "trigger": origin.trigger,
-        "agency": run.agency_id and str(run.agency_id),
-        "run": run.pk,
-        "pages": run.pages,
-        "voices": run.voices,
-        "skipped": run.skipped,
-        "retries": run.retries,
-        "seconds": round(seconds, 2),
-        "outcome": outcome,
-    }
+    counts = {name: getattr(run, name) for name in ("pages", "voices", "skipped", "retries")}
+    fields = {"trigger": origin.trigger, "agency": run.agency_id and str(run.agency_id)}
+    fields |= {"run": run.pk} | counts | {"seconds": round(seconds, 2), "outcome": outcome}
     text = " ".join(f"{name}={value}" for name, value in fields.items())
     level = logging.INFO if outcome == Status.SUCCEEDED else logging.WARNING
     logger.log(level, "Sync ended: %s", text, extra={"fields": fields})
