@@ -96,7 +96,7 @@ def test_an_agency_that_does_not_exist(agency: Agency, ultravox: Ultravox, given
     ("key", "message", "code"),
     [
         ("", "Your agency has no Ultravox API key", "no_api_key"),
-        ("revoked", "Ultravox refused this API key", "ultravox_error"),
+        ("revoked", "Ultravox rejected your agency's API key", "ultravox_error"),
     ],
 )
 def test_an_agency_whose_key_does_not_serve(
@@ -114,8 +114,8 @@ def test_an_agency_whose_key_does_not_serve(
     [
         ("", None, "No Ultravox API key is configured", "no_api_key"),
         ("broken", None, "The stored Ultravox API key could not", "credentials_unavailable"),
-        (None, "status_400", "Ultravox answered with status 400", "ultravox_error"),
-        (None, "second_page_404", "Ultravox answered with status 404", "ultravox_error"),
+        (None, "status_400", "Ultravox had a problem .400.", "ultravox_error"),
+        (None, "second_page_404", "Ultravox had a problem .404.", "ultravox_error"),
     ],
 )
 def test_any_key_that_does_not_serve(

@@ -103,7 +103,7 @@ def test_all_doors_join_one_sync_and_share_its_failure(
         ultravox.release()
         assert [each.result().status_code for each in (first, *others)] == [502] * 3
     assert command.wait(20) == 1
-    assert "status 418" in made.log("command")
+    assert "(418)" in made.log("command")
     assert len(ultravox.listings) == 3
     assert made.database.rows(RUNS) == [("user", "failed", "ultravox_error")]
 
@@ -283,7 +283,7 @@ class TestInOneProcess:
         assert isinstance(first, KeyRejected)
         assert isinstance(second, KeyRejected)
         assert str(first) == str(second)
-        assert "refused this API key with status 401" in str(first)
+        assert "rejected your agency's API key" in str(first)
         run = SyncRun.objects.get()
         assert (run.agency, run.status, run.error_message) == (agency, "failed", str(first))
 
@@ -301,7 +301,7 @@ class TestInOneProcess:
         else:
             assert str(joined.exception(20)) == "It is away."
         refused = SyncRun.objects.exclude(pk=run.pk).get()
-        assert "refused this API key with status 401" in refused.error_message
+        assert "rejected your agency's API key" in refused.error_message
 
     def test_a_herd_is_one_sync(self, ultravox: Ultravox, agency: Agency) -> None:
         """However soon each ends: a key that cannot be decrypted, and a listing that comes at once."""

@@ -172,7 +172,7 @@ def test_error_names_the_status_and_nothing_else(ultravox: Ultravox, status: int
 def test_deadline_cuts_off_whatever_is_under_way(ultravox: Ultravox, fault: str) -> None:
     ultravox.fault = fault
     error = fail(ultravox, timeout=30, deadline=time.monotonic() + 0.3)
-    assert "in time" in str(error)
+    assert "too long" in str(error)
     assert len(ultravox.listings) == 1
 
 
@@ -243,7 +243,7 @@ def test_redirects_of_a_page_are_limited(ultravox: Ultravox) -> None:
     ultravox.fault = lambda exchange: redirect(exchange, 5)
     assert read(ultravox) == ultravox.voices
     ultravox.fault = lambda exchange: redirect(exchange, 6)
-    assert "redirects" in str(fail(ultravox))
+    assert "redirected" in str(fail(ultravox))
 
 
 # The thread
