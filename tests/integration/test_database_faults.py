@@ -30,7 +30,6 @@ from tests.support.project import (
     own_project,
     wait_for,
 )
-from tests.support.reliability import shows
 from tests.support.seeding import add_agency
 from tests.ultravox import Ultravox
 
@@ -56,7 +55,6 @@ STATES = {"disk full": "53100", "any": "P0001"}
 
 @pytest.mark.parametrize("state", STATES if IS_POSTGRESQL else ["any"])
 @pytest.mark.parametrize("step", ["last voice", "run's end"])
-@shows("database")
 def test_refuses(step: str, state: str, before: Project, ultravox: Ultravox) -> None:
     """The database refuses a row: kept, `save_failed`."""
     rows = before.database.rows(ROWS)
@@ -66,7 +64,6 @@ def test_refuses(step: str, state: str, before: Project, ultravox: Ultravox) -> 
     assert_next_sync_works(before, ("failed", "save_failed"))
 
 
-@shows("database")
 def test_refuses_the_run_itself(before: Project) -> None:
     """The database refuses to open a run: kept, `save_failed`, nothing to record."""
     rows = before.database.rows(ROWS)
@@ -77,7 +74,6 @@ def test_refuses_the_run_itself(before: Project) -> None:
     assert_next_sync_works(before)
 
 
-@shows("database")
 def test_cannot_be_reached(before: Project, ultravox: Ultravox) -> None:
     """Connection refused, for the command and for the web server: kept, `save_failed`."""
     rows = before.database.rows(ROWS)
@@ -161,7 +157,6 @@ def held_write_lock(project: Project) -> Iterator[Any]:
         connection.rollback()
 
 
-@shows("database")
 def test_waits_for_another_writer(before: Project, ultravox: Ultravox) -> None:
     """Another session holds the write lock for a while: synced, after a wait."""
     ultravox.hold_after(2)
@@ -177,7 +172,6 @@ def test_waits_for_another_writer(before: Project, ultravox: Ultravox) -> None:
     assert before.database.rows(RUNS) == [("succeeded", "")] * 2
 
 
-@shows("database")
 def test_another_writer_never_ends(before: Project, ultravox: Ultravox) -> None:
     """Another session holds the write lock beyond the deadline: kept, `save_failed` in time."""
     url = before.serve(
@@ -205,7 +199,6 @@ def test_another_writer_never_ends(before: Project, ultravox: Ultravox) -> None:
 
 
 @on_postgresql
-@shows("database")
 def test_is_terminated_in_the_transaction(before: Project, ultravox: Ultravox) -> None:
     """The server ends the session in the middle of the write: kept, `save_failed`."""
     rows = before.database.rows(ROWS)
@@ -220,7 +213,6 @@ def test_is_terminated_in_the_transaction(before: Project, ultravox: Ultravox) -
 
 
 @on_postgresql
-@shows("database")
 def test_statement_timeout(before: Project, ultravox: Ultravox) -> None:
     """The server cancels a statement that takes too long: kept, `save_failed`."""
     rows = before.database.rows(ROWS)
@@ -233,7 +225,6 @@ def test_statement_timeout(before: Project, ultravox: Ultravox) -> None:
 
 
 @on_postgresql
-@shows("database")
 def test_read_only(before: Project, ultravox: Ultravox) -> None:
     """The server was made read-only: kept, `save_failed`."""
     rows = before.database.rows(ROWS)
@@ -248,7 +239,6 @@ def test_read_only(before: Project, ultravox: Ultravox) -> None:
 
 
 @on_postgresql
-@shows("database")
 def test_restarts_while_ultravox_is_waited_for(before: Project, ultravox: Ultravox) -> None:
     """All sessions are ended between two pages: synced, by a new session."""
     ultravox.hold_after(1)
@@ -261,7 +251,6 @@ def test_restarts_while_ultravox_is_waited_for(before: Project, ultravox: Ultrav
 
 
 @on_postgresql
-@shows("database")
 def test_deadlock(before: Project, ultravox: Ultravox) -> None:
     """A deadlock with another session: synced, at the second try."""
     first, last = (ultravox.voices[i]["voiceId"] for i in (0, -1))
@@ -280,7 +269,6 @@ def test_deadlock(before: Project, ultravox: Ultravox) -> None:
 
 
 @on_postgresql
-@shows("database")
 def test_serialization_failure(before: Project, ultravox: Ultravox) -> None:
     """Under REPEATABLE READ another session changes a row: synced, at the second try."""
     name = before.database.url.rpartition("/")[2]
@@ -298,7 +286,6 @@ def test_serialization_failure(before: Project, ultravox: Ultravox) -> None:
 
 
 @on_sqlite
-@shows("database")
 def test_disk_full(before: Project, ultravox: Ultravox) -> None:
     """The disk is full: kept, `save_failed`."""
     rows = before.database.rows(ROWS)
@@ -318,7 +305,6 @@ def test_disk_full(before: Project, ultravox: Ultravox) -> None:
 
 
 @on_sqlite
-@shows("database")
 def test_many_writers(before: Project, ultravox: Ultravox) -> None:
     """Four processes sync while another one writes all the time: synced, all four."""
     ultravox.keys |= {f"key-{n}" for n in range(4)}

@@ -17,7 +17,6 @@ from agencies.fields import Ciphertext
 from agencies.models import Agency
 from tests.support.environment import ENVIRONMENT, SERVICE_KEY
 from tests.support.project import END_OTHER_SESSIONS, SLOW, STEPS, Database, Project, wait_for
-from tests.support.reliability import shows
 from tests.support.seeding import add_agency, add_user
 from tests.ultravox import Ultravox
 from voiceproject.errors import KeyRejected, NoApiKey, UltravoxError
@@ -37,11 +36,8 @@ def at_once(times: int, call: Callable[[], Any]) -> list[Any]:
         return [future.result() for future in [pool.submit(call) for _ in range(times)]]
 
 
-@shows("concurrency")
 def test_twenty_posts_are_one_sync(
-    project: Callable[..., Project],
-    ultravox: Ultravox,
-    record_property: Callable[[str, object], None],
+    project: Callable[..., Project], ultravox: Ultravox
 ) -> None:
     """Twenty POSTs at once: all answered, by one or two syncs."""
     made = project(ULTRAVOX_API_URL=ultravox.url)
@@ -54,10 +50,8 @@ def test_twenty_posts_are_one_sync(
     listings = len(ultravox.listings) // 3
     assert listings <= 2
     assert made.database.rows(RUNS) == [("service", "succeeded", "")] * listings
-    record_property("concurrent_posts", 20)
 
 
-@shows("concurrency")
 def test_more_syncs_than_a_process_holds(
     project: Callable[..., Project], ultravox: Ultravox
 ) -> None:
@@ -80,7 +74,6 @@ def test_more_syncs_than_a_process_holds(
     assert post(url, apikey=SERVICE_KEY).status_code == 200
 
 
-@shows("concurrency")
 def test_all_doors_join_one_sync_and_share_its_failure(
     project: Callable[..., Project], ultravox: Ultravox
 ) -> None:
@@ -108,7 +101,6 @@ def test_all_doors_join_one_sync_and_share_its_failure(
     assert made.database.rows(RUNS) == [("user", "failed", "ultravox_error")]
 
 
-@shows("concurrency")
 def test_two_agencies_sync_side_by_side(
     project: Callable[..., Project], ultravox: Ultravox
 ) -> None:

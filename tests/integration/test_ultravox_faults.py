@@ -8,7 +8,6 @@ import pytest
 
 from agencies.models import Agency
 from tests.support.client import DEADLINE, assert_nothing_is_left, client_of, hurry
-from tests.support.reliability import shows
 from tests.ultravox import FAULTS, Fault, Ultravox
 from voiceproject.errors import KeyRejected, UltravoxError
 from voices.models import SyncRun, Voice
@@ -57,7 +56,6 @@ def assert_ended(ultravox: Ultravox, fault: Fault, began: float) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-@shows("fault")
 def test_client_meets(fault: Fault, ultravox: Ultravox) -> None:
     ultravox.fault = fault
     began = time.monotonic()
@@ -83,7 +81,6 @@ def test_client_meets(fault: Fault, ultravox: Ultravox) -> None:
 
 @pytest.mark.parametrize("fault", [FAULTS[name] for name in THROUGH_A_SYNC], ids=THROUGH_A_SYNC)
 @pytest.mark.django_db(transaction=True)
-@shows("sync")
 def test_sync_meets(fault: Fault, ultravox: Ultravox, agency: Agency, settings: Any) -> None:
     settings.ULTRAVOX_TIMEOUT, settings.ULTRAVOX_DEADLINE = timeout(fault), DEADLINE
     Voice.objects.create(id="kept", name="Kept", last_synced_at="2020-01-01T00:00:00Z")
