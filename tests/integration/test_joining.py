@@ -36,9 +36,7 @@ def at_once(times: int, call: Callable[[], Any]) -> list[Any]:
         return [future.result() for future in [pool.submit(call) for _ in range(times)]]
 
 
-def test_twenty_posts_are_one_sync(
-    project: Callable[..., Project], ultravox: Ultravox
-) -> None:
+def test_twenty_posts_are_one_sync(project: Callable[..., Project], ultravox: Ultravox) -> None:
     """Twenty POSTs at once: all answered, by one or two syncs."""
     made = project(ULTRAVOX_API_URL=ultravox.url)
     add_agency(made)
