@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from sandbox import audio
-from sandbox.catalogue import PROVIDER_LABELS
 
 LISTING_PATH = "/api/voices"
 DEFAULT_PAGE_SIZE = 100
@@ -24,12 +23,6 @@ Parameters = list[tuple[str, str]]
 
 _VOICE = re.compile(re.escape(LISTING_PATH) + "/(.+?)(/preview)?", re.DOTALL)
 _AUDIO = re.compile(r"/audio/(.+)\.wav", re.DOTALL)
-_CHOICES = {
-    "ownership": ("public", "private"),
-    "billingStyle": ("VOICE_BILLING_STYLE_INCLUDED", "VOICE_BILLING_STYLE_EXTERNAL"),
-    "provider": tuple(PROVIDER_LABELS),
-}
-_SEARCHED = ("name", "description", "languageLabel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +124,11 @@ class Api:
             pairs.append(("cursor", encode_cursor(place)))
             return f"{base_url}{LISTING_PATH}?{urlencode(sorted(pairs))}"
 
-        voices = self._select(parameters)
         return {
-            "next": link(offset + size) if offset + size < len(voices) else None,
+            "next": link(offset + size) if offset + size < len(self.voices) else None,
             "previous": link(max(0, offset - size)) if offset else None,
-            "results": voices[offset : offset + size],
-            "total": len(voices),
+            "results": self.voices[offset : offset + size],
+            "total": len(self.voices),
         }
 
     def page_size(self, query: dict[str, str]) -> int:
@@ -146,34 +138,6 @@ class Api:
             if re.fullmatch("[0-9]{1,9}", value) and int(value):
                 return min(int(value), self._max_page_size)
         return min(DEFAULT_PAGE_SIZE, self._max_page_size)
-
-    def _select(self, parameters: Parameters) -> list[Any]:
-        """Return the voices that match the filters. Related languages follow the requested one."""
-        wanted = {name: value for name, value in parameters if name in _FILTERS and value}
-        if not wanted:
-            return self.voices
-        for name, value in parameters:
-            if value and value not in _CHOICES.get(name, (value,)):
-                message = f"Select a valid choice. {value} is not one of the available choices."
-                raise BadQuery(400, {name: [message]})
-        providers = {PROVIDER_LABELS[v] for name, v in parameters if name == "provider" and v}
-        language = wanted.get("primaryLanguage", "").lower()
-        search = wanted.get("search", "").casefold()
-        exact, related = [], []
-        for voice in self.voices:
-            tag = str(voice.get("primaryLanguage") or "").lower()
-            if (
-                (providers and voice.get("provider") not in providers)
-                or wanted.get("ownership", voice.get("ownership")) != voice.get("ownership")
-                or wanted.get("billingStyle", voice.get("billingStyle")) != voice["billingStyle"]
-                or not any(search in str(voice.get(f) or "").casefold() for f in _SEARCHED)
-            ):
-                continue
-            if not language or tag == language:
-                exact.append(voice)
-            elif tag.partition("-")[0] == language.partition("-")[0]:
-                related.append(voice)
-        return exact + related
 
     def _find(self, voice_id: str) -> Any:
         for voice in self.voices:
@@ -193,6 +157,3 @@ class Api:
             # Ultravox labels some providers' MP3 like this
             return Response(200, audio.mp3(), {"Content-Type": "text/plain"})
         return Response(200, audio.wav(voice_id), {"Content-Type": "audio/wav"})
-
-
-_FILTERS = {"primaryLanguage", "search", *_CHOICES}

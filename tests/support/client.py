@@ -16,9 +16,8 @@ DEADLINE = 8.0  # seconds
 def hurry(monkeypatch: pytest.MonkeyPatch, *, backoff: float = 0.01) -> None:
     """Shorten the client's waits, and lower its limits."""
     monkeypatch.setattr(client, "BACKOFF", backoff)
-    monkeypatch.setattr(client, "MAX_PAGES", 8)
-    monkeypatch.setattr(client, "MAX_PAGE_BYTES", 1 << 18)
-    monkeypatch.setattr(client, "MAX_BYTES", 1 << 19)
+    for limit, most in {"MAX_PAGES": 8, "MAX_PAGE_BYTES": 1 << 18, "MAX_BYTES": 1 << 19}.items():
+        monkeypatch.setattr(client, limit, most)
     monkeypatch.setattr(threads, "TICK", 0.02)
 
 

@@ -9,10 +9,6 @@ from dataclasses import dataclass
 from sandbox.api import parse_parameters
 
 
-class DisconnectedError(OSError):
-    """The client left, or the server stopped."""
-
-
 @dataclass(frozen=True)
 class Request:
     """A request. Header names are in lower case; `at` is on the monotonic clock."""
@@ -51,18 +47,17 @@ class Connection:
         return Request(method, target, target.partition("?")[0], headers, time.monotonic())
 
     def _receive(self) -> bool:
-        data = self.socket.recv(65536)
-        self.buffer += data
+        self.buffer += (data := self.socket.recv(65536))
         return bool(data)
 
     def pause(self, seconds: float | None) -> None:
-        """Wait; None is forever. Raises DisconnectedError as soon as the client leaves."""
+        """Wait; None is forever. Raises ConnectionError as soon as the client leaves."""
         end = None if seconds is None else time.monotonic() + seconds
         try:
             while end is None or end > time.monotonic():
                 self.socket.settimeout(end and max(0.001, end - time.monotonic()))
                 if not self._receive():
-                    raise DisconnectedError
+                    raise ConnectionError
         except TimeoutError:
             pass
         finally:

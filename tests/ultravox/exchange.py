@@ -23,7 +23,7 @@ class Exchange:
     """A request, and the ways to respond or not to.
 
     `n` counts the requests for pages since the fault was set, and `attempt` those for the same target.
-    `first_target` is the target of the first. The connection stays open after the script if `keep` is true.
+    The connection stays open after the script if `keep` is true.
     """
 
     connection: Connection
@@ -33,12 +33,9 @@ class Exchange:
     decoy: Decoy
     drip_interval: float
     respond: Callable[["Exchange"], None]
+    keep: bool
     n: int = 0
     attempt: int = 0
-    first_target: str = ""
-
-    def __post_init__(self) -> None:
-        self.keep = self.request.keep_alive
 
     def normal(self) -> None:
         """Respond as without a fault."""

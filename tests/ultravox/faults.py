@@ -6,10 +6,10 @@ Some show only on a second page, so they need a catalogue of more than two pages
 import functools
 import gzip
 import zlib
+from collections.abc import Callable
 from itertools import repeat
 from typing import Any
 
-from sandbox.api import LISTING_PATH
 from tests.ultravox import scripts
 from tests.ultravox.exchange import Exchange, make_head
 from tests.ultravox.scripts import Fault, Script
@@ -17,6 +17,7 @@ from tests.ultravox.scripts import Fault, Script
 ATTEMPTS = 4  # requests for one page: the first and three retries
 RETRIED = (429, 500, 502, 503, 504)
 MEGABYTE = b"x" * (1 << 20)
+FIRST_PAGE = "/api/voices?pageSize=100&limit=100"  # as the client requests it
 OPENING, CLOSING = b'{"next":null,"results":[],"padding":"', b'"}'
 
 
@@ -25,16 +26,9 @@ def make_faults(named: dict[str, Script], **common: Any) -> dict[str, Fault]:
 
 
 @functools.cache
-def compressed_64_mb(wbits: int) -> bytes:
+def compressed_64_mb() -> bytes:
     """Return a compressed page of 64 MB: valid JSON without a voice."""
-    compressor = zlib.compressobj(level=1, wbits=wbits)
-    parts = [compressor.compress(part) for part in (OPENING, *[MEGABYTE] * 64, CLOSING)]
-    return b"".join(parts) + compressor.flush()
-
-
-def send_bomb(wbits: int, encoding: str) -> Script:
-    headers = {"Content-Encoding": encoding}
-    return lambda e: e.reply(200, compressed_64_mb(wbits), headers=headers)
+    return gzip.compress(OPENING + MEGABYTE * 64 + CLOSING, 1)
 
 
 def send_50_mb(exchange: Exchange) -> None:
@@ -43,19 +37,18 @@ def send_50_mb(exchange: Exchange) -> None:
     exchange.send(repeat(MEGABYTE, 50))
 
 
-def send_garbage_after(exchange: Exchange) -> None:
-    exchange.send(scripts.sized(exchange.page_json()) + b"\r\n\r\nand something else\r\n\r\n")
-    exchange.keep = True
+def link_first(make: Callable[[Exchange], Any]) -> Script:
+    """Change the `next` of the first page."""
+    return scripts.first_page(scripts.link(make))
 
 
-def reply_206(exchange: Exchange) -> None:
-    content_range = {"Content-Range": "bytes 0-99/1000"}
-    exchange.reply(206, exchange.page_json(), headers=content_range)
+def voice(voice_id: Any) -> dict[str, Any]:
+    """Return a voice that is not in the catalogue."""
+    return {"voiceId": voice_id, "name": "Unlisted", "definition": {"lmnt": {}}}
 
 
-def link_behind_own_name(exchange: Exchange) -> str:
-    own = exchange.base_url.removeprefix("http://")
-    return f"http://{own}@{exchange.decoy.netloc}{scripts.second_page(exchange)}"
+def nested(levels: int) -> Script:
+    return scripts.set_definition(b'{"in":' * levels + b"0" + b"}" * levels)
 
 
 BREAKS: dict[str, Script] = {
@@ -63,7 +56,7 @@ BREAKS: dict[str, Script] = {
     "close_before_headers": Exchange.close,
     "close_in_headers": scripts.stop_in_headers(Exchange.close),
     "close_in_body": scripts.stop_in_body(Exchange.close),
-    "content_length_missing_cut": scripts.send(lambda page: scripts.raw(scripts.half(page))),
+    "content_length_missing_cut": scripts.send(lambda page: scripts.raw(page[:-100])),
 }
 HANGS: dict[str, Script] = {
     "hang": Exchange.hang,
@@ -71,28 +64,18 @@ HANGS: dict[str, Script] = {
     "hang_in_body": scripts.stop_in_body(Exchange.hang),
 }
 
-# HTTP: status, connection, time and body
-
 ENDS_WITH_ERROR = {
     "status_400": scripts.status(400),
-    "status_206": reply_206,
-    "content_length_short": scripts.send(
-        lambda page: scripts.raw(page, b"Content-Length: %d" % (len(page) // 2))
-    ),
-    "body_html": scripts.body("<!doctype html><h1>Checking your browser</h1>"),
-    "body_list": scripts.body("[]"),
-    "body_truncated": scripts.change_bytes(scripts.half),
-    "body_nested_100000": scripts.body('{"results":' + "[" * 100_000 + "]" * 100_000 + "}"),
-    "body_results_missing": scripts.body('{"next":null,"total":0}'),
-    "body_latin_1": scripts.change_bytes(lambda p: p.replace(b'"name":"', b'"name":"\xe9', 1)),
-    "body_surrogate": scripts.change_bytes(
-        lambda p: p.replace(b'"name":"', b'"name":"\xed\xa0\x80', 1)
-    ),
+    "status_206": lambda e: e.reply(206, e.page_json()),
+    "body_html": lambda e: e.reply(200, "<!doctype html>"),
+    "body_truncated": scripts.change_bytes(lambda page: page[:-100]),
+    "body_results_missing": lambda e: e.reply(200, {"next": None}),
+    "body_latin_1": scripts.change_bytes(lambda page: page.replace(b'":"', b'":"\xe9', 1)),
+    "body_surrogate": scripts.change_bytes(lambda p: p.replace(b'":"', b'":"\xed\xa0\x80', 1)),
     "body_gzip_corrupt": scripts.change_bytes(
-        lambda page: gzip.compress(page, 1)[:200] + b"\xff" * 200, "gzip"
+        lambda page: gzip.compress(page)[:99] + b"\xff" * 99, "gzip"
     ),
-    "body_gzip_bomb": send_bomb(31, "gzip"),
-    "body_deflate_bomb": send_bomb(15, "deflate"),
+    "body_gzip_bomb": scripts.change_bytes(lambda page: compressed_64_mb(), "gzip"),
     "body_huge": send_50_mb,
 }
 ENDS_AFTER_RETRIES = {
@@ -110,15 +93,10 @@ IS_RETRIED = {
     **{f"status_{number}_once": scripts.once(scripts.status(number)) for number in RETRIED},
     **{f"{name}_once": scripts.once(script) for name, script in BREAKS.items()},
     "status_500_thrice": lambda e: scripts.status(500)(e) if e.n < ATTEMPTS else e.normal(),
-    "every_page_500_once": lambda e: scripts.status(500)(e) if e.attempt == 1 else e.normal(),
-    "retry_after_past": scripts.once(
-        scripts.status(503, Retry_After="Wed, 21 Oct 2015 07:28:00 GMT")
-    ),
     "retry_after_malformed": scripts.once(scripts.status(503, Retry_After="soon")),
 }
 WORKS = {
     "close_between_pages": scripts.close_without_notice,
-    "trailing_garbage": send_garbage_after,
     "http_1_0": scripts.send(lambda page: scripts.raw(page, version=b"HTTP/1.0")),
     "chunked": scripts.send(scripts.chunked),
     "body_bom": scripts.change_bytes(lambda page: b"\xef\xbb\xbf" + page),
@@ -128,49 +106,41 @@ WORKS = {
     "body_total_missing": scripts.change_page(lambda page: page.pop("total")),
 }
 
-# The listing: redirects, links and records
-
 IS_FOLLOWED = {
     **{f"redirect_{n}": scripts.redirect_here(n) for n in (301, 302, 303, 307, 308)},
-    "next_path": scripts.link_first(scripts.second_page),
-    "next_empty_page": lambda e: (
-        e.normal() if "rest" in e.request.query else scripts.send_empty_page(e)
-    ),
+    "next_path": link_first(scripts.second_page),
+    "next_empty_page": scripts.send_empty_page_first,
     "next_empty_at_end": scripts.change_page(lambda page: page.update(next=page["next"] or "")),
     "next_missing_at_end": scripts.change_page(lambda page: page["next"] or page.pop("next")),
 }
 IS_NOT_FOLLOWED = {
     "redirect_away": scripts.redirect_away,
     "redirect_nowhere": lambda e: e.reply(302),
-    "next_away": scripts.link_first(lambda e: e.decoy.url + scripts.second_page(e)),
-    "next_behind_own_name": scripts.link_first(link_behind_own_name),
-    "next_number": scripts.link_first(lambda e: 2),
-    "definition_nested_100000": scripts.nested(100_000),
+    "next_away": link_first(lambda e: e.decoy.url + scripts.second_page(e)),
+    "next_behind_own_name": link_first(lambda e: f"{e.base_url}@{e.decoy.netloc}/"),
+    "next_number": link_first(lambda e: 2),
+    "definition_nested_100000": nested(100_000),
 }
 ENDS_ON_SECOND_REQUEST = {
     "redirect_here_then_away": scripts.redirect_here(then=scripts.redirect_away),
-    "redirect_later_page": scripts.later_pages(scripts.redirect_away),
     "next_loop": scripts.link(lambda e: e.base_url + e.request.target),
     "next_fragment": scripts.link(lambda e: f"{e.base_url}{e.request.target}#{e.n}"),
-    "next_first_page": scripts.later_pages(scripts.link(lambda e: e.base_url + e.first_target)),
+    "next_first_page": scripts.later_pages(scripts.link(lambda e: FIRST_PAGE)),
 }
 ENDS_ON_SECOND_PAGE = {
-    "next_newline": scripts.link_first(
-        lambda e: f"{LISTING_PATH}?cursor=x HTTP/1.1\r\nX-Injected: yes\r\nX-Y: z"
-    ),
-    "next_surrogate": scripts.link_first(lambda e: f"{LISTING_PATH}?cursor=\ud83e"),
+    "next_newline": link_first(lambda e: "?cursor=x HTTP/1.1\r\nX-Injected: yes\r\nX-Y: z"),
+    "next_surrogate": link_first(lambda e: "?cursor=\ud83e"),
     "second_page_404": scripts.later_pages(scripts.status(404)),
     "second_page_500": scripts.later_pages(scripts.status(500)),
 }
 ADDS_VOICE = {
-    "voice_id_number": scripts.add_records(scripts.voice(12345)),
-    "voice_id_surrogate": scripts.add_records(scripts.voice("half \ud83e")),
+    "voice_id_surrogate": scripts.add_records(voice("half \ud83e")),
 }
 CHANGES_VOICE = {
     "number_nan": scripts.set_definition(b"[NaN,-Infinity]"),
     "number_64_bits": scripts.set_definition(b"[9223372036854775808,-1%s]" % (b"0" * 30)),
     "number_5000_digits": scripts.set_definition(b"7" * 5_000),
-    "definition_nested_900": scripts.nested(900),
+    "definition_nested_900": nested(900),
     "voice_twice_on_each_page": scripts.repeat_first_voice,
 }
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from sandbox.api import LISTING_PATH, dump, encode_cursor
 from tests.ultravox.exchange import Exchange
@@ -14,13 +14,13 @@ Script = Callable[[Exchange], object]
 class Fault:
     """One way to misbehave, and the expected outcome of a sync.
 
-    `expect`: "synced" stores the catalogue and `extra` voices, and skips `skipped` records; the other two
-    store nothing. `requests` is the most requests that a client may send for pages. `exact`: the records
-    arrive as they are in the catalogue. `slow`: the client waits until its timeout.
+    `expect`: "synced" stores the catalogue and `extra` voices, and skips `skipped` records. "ultravox_error"
+    and "key_rejected" store nothing. `requests` is the most requests for pages that a client may send.
+    `exact`: records arrive as they are in the catalogue. `slow`: the client waits until its timeout.
     """
 
     script: Script
-    expect: Literal["synced", "ultravox_error", "key_rejected"] = "synced"
+    expect: str = "synced"
     requests: int | None = None
     skipped: int = 0
     extra: int = 0
@@ -30,9 +30,6 @@ class Fault:
     @property
     def fails(self) -> bool:
         return self.expect != "synced"
-
-
-# When to misbehave
 
 
 def once(script: Script) -> Script:
@@ -48,16 +45,9 @@ def later_pages(script: Script) -> Script:
     return lambda e: script(e) if e.offset else e.normal()
 
 
-# Responses
-
-
 def status(number: int, **headers: str) -> Script:
     fields = {name.replace("_", "-"): value for name, value in headers.items()}
     return lambda e: e.reply(number, {"detail": "A fault."}, headers=fields)
-
-
-def body(content: bytes | str) -> Script:
-    return lambda e: e.reply(200, content)
 
 
 def change_bytes(change: Callable[[bytes], bytes], encoding: str = "identity") -> Script:
@@ -77,13 +67,6 @@ def change_page(change: Callable[[dict[str, Any]], object]) -> Script:
     return script
 
 
-def half(content: bytes) -> bytes:
-    return content[: len(content) // 2]
-
-
-# Connections
-
-
 def raw(content: bytes, *headers: bytes, version: bytes = b"HTTP/1.1") -> bytes:
     """Return the bytes of a response with only these headers."""
     return b"\r\n".join([version + b" 200 OK", *headers, b"", content])
@@ -97,17 +80,22 @@ def chunked(content: bytes) -> bytes:
     return raw(b"%x\r\n%s\r\n0\r\n\r\n" % (len(content), content), b"Transfer-Encoding: chunked")
 
 
-def send(make: Callable[[bytes], bytes]) -> Script:
-    """Send bytes made from those of the page, then close the connection."""
-    return lambda e: e.send(make(e.page_json()))
+def send(make: Callable[[bytes], bytes], end: Script = lambda e: None) -> Script:
+    """Send bytes made from those of the page, then end the connection."""
+
+    def script(exchange: Exchange) -> None:
+        exchange.send(make(exchange.page_json()))
+        end(exchange)
+
+    return script
 
 
 def stop_in_headers(end: Script) -> Script:
-    return lambda e: (e.send(b"HTTP/1.1 200 OK\r\nContent-Type: appl"), end(e))
+    return send(lambda page: sized(page)[:30], end)
 
 
 def stop_in_body(end: Script) -> Script:
-    return lambda e: (e.send(sized(e.page_json())[:-100]), end(e))
+    return send(lambda page: sized(page)[:-100], end)
 
 
 def drip(data: bytes, start: int = 0) -> Script:
@@ -119,9 +107,6 @@ def drip(data: bytes, start: int = 0) -> Script:
 def close_without_notice(exchange: Exchange) -> None:
     exchange.normal()
     exchange.keep = False
-
-
-# Redirects and links
 
 
 def redirect(location: Callable[[Exchange], str], number: int = 302) -> Script:
@@ -149,26 +134,16 @@ def link(make: Callable[[Exchange], Any]) -> Script:
     return lambda e: e.reply(200, {**e.page(), "next": make(e)})
 
 
-def link_first(make: Callable[[Exchange], Any]) -> Script:
-    """Change the `next` of the first page."""
-    return first_page(link(make))
-
-
-def send_empty_page(exchange: Exchange) -> None:
-    following = exchange.base_url + exchange.request.target + "&rest=1"
-    exchange.reply(200, {"next": following, "results": [], "total": 300})
-
-
-# Records
+def send_empty_page_first(exchange: Exchange) -> None:
+    """Send an empty page before each page."""
+    if "rest" in exchange.request.query:
+        exchange.normal()
+    else:
+        exchange.reply(200, {"next": f"{exchange.request.target}&rest=1", "results": []})
 
 
 def add_records(*records: Any) -> Script:
     return first_page(change_page(lambda page: page["results"].extend(records)))
-
-
-def voice(voice_id: Any) -> dict[str, Any]:
-    """Return a voice that is not in the catalogue."""
-    return {"voiceId": voice_id, "name": "Unlisted", "definition": {"lmnt": {}}}
 
 
 def set_definition(value: bytes) -> Script:
@@ -180,10 +155,6 @@ def set_definition(value: bytes) -> Script:
         exchange.reply(200, dump(page).replace(b'"@raw@"', value, 1))
 
     return first_page(script)
-
-
-def nested(levels: int) -> Script:
-    return set_definition(b'{"in":' * levels + b"0" + b"}" * levels)
 
 
 def repeat_first_voice(exchange: Exchange) -> None:

