@@ -6,16 +6,13 @@ RUN := python
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test docs chaos lint lock bench screenshots clean $(VENV)/run $(VENV)/dev $(VENV)/bench
+.PHONY: run test chaos lint lock bench screenshots clean $(VENV)/run $(VENV)/dev $(VENV)/bench
 
 run: $(VENV)/run
 	@PORT=$(PORT) $(BIN)/python scripts/run.py
 
 test: $(VENV)/dev
 	$(BIN)/$(RUN) -m pytest -n 4 --dist worksteal $(TESTS)
-
-docs: $(VENV)/dev
-	$(BIN)/python -m pytest -n 4 --dist worksteal -q -m reliability --reliability docs
 
 chaos: $(VENV)/dev
 	NIGHTLY=1 $(BIN)/python -m pytest tests/nightly/test_chaos.py $(TESTS)

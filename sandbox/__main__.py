@@ -5,57 +5,48 @@ import errno
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from sandbox.faults import FAULTS
 from sandbox.server import API_KEY, Sandbox
 
 
-def _up_to(most: int) -> Callable[[str], int]:
-    def number(text: str) -> int:  # argparse names it in its messages
-        if not 0 <= int(text) <= most:
-            raise ValueError(text)
-        return int(text)
-
-    return number
-
-
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m sandbox",
-        description="Answer as the Ultravox voices API does, with a catalogue of made-up voices.",
+        description="Run a stand-in for the Ultravox voices API, with made-up voices.",
     )
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    add("--port", type=_up_to(65_535), default=8765, help="%(default)s; 0 is any free one")
-    add("--key", action="append", help=f"an API key to accept; may be repeated ({API_KEY})")
-    add("--voices", type=_up_to(10**6), default=300, metavar="N", help="how many (%(default)s)")
-    add("--latency", type=_up_to(3_600_000), default=0, metavar="MS", help="of pages and previews")
-    add("--fault", choices=FAULTS, metavar="NAME", help="misbehave; see --list-faults")
-    add("--list-faults", action="store_true", help="list the faults and end")
+    add("--port", type=int, default=8765, help="%(default)s; 0 picks a free port")
+    add("--key", action="append", help=f"API key to accept; can be repeated ({API_KEY})")
+    add("--voices", type=int, default=300, metavar="N", help="how many (%(default)s)")
+    add("--latency", type=int, default=0, metavar="MS", help="for each response")
+    add("--fault", choices=FAULTS, metavar="NAME", help="misbehave in this way; see --list-faults")
+    add("--list-faults", action="store_true", help="list the faults and exit")
     return parser.parse_args(arguments)
 
 
 def _describe(sandbox: Sandbox, keys: list[str], voices: int) -> None:
-    print(f"Sandbox of the Ultravox voices API, {voices:,} made-up voices")
+    print(f"Sandbox of the Ultravox voices API with {voices:,} made-up voices")
     print(f"  URL    {sandbox.url}")
     print(f"  key    {', '.join(keys)}")
     if sandbox.fault:
         print(f"  fault  {sandbox.fault.does}")
     header = shlex.quote(f"X-API-Key: {keys[0]}")
     print(f"  try    curl -H {header} '{sandbox.url}/api/voices?pageSize=3'")
-    print("Ctrl-C ends it.", flush=True)
+    print("Press Ctrl-C to stop.", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until SIGINT or SIGTERM; return the exit status."""
+    """Serve until SIGINT or SIGTERM. Return the exit status."""
     options = _parse(arguments)
     if options.list_faults:
         for name, fault in FAULTS.items():
             print(f"{name:<18} {fault.does}")
         return 0
     keys: list[str] = options.key or [API_KEY]
-    # Blocked in the threads too, which inherit it: only sigwait() takes them.
+    # Threads inherit the blocked signals, so only sigwait() receives them.
     ends = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     try:
@@ -73,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"{options.host}:{options.port}"
         message = f"cannot listen on {where}: {error.strerror or error}"
         if error.errno == errno.EADDRINUSE:
-            message = f"{where} is taken: choose another with --port"
+            message = f"{where} is in use. Choose another port with --port."
         print(f"python -m sandbox: {message}", file=sys.stderr)
         return 1
     return 0

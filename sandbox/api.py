@@ -1,4 +1,4 @@
-"""What Ultravox's voices API answers: a request in, an answer out, no sockets.
+"""Ultravox's voices API as a function from request to response, without sockets.
 
 Source: Ultravox's OpenAPI description of `GET /api/voices`, `/api/voices/{voice_id}` and its `/preview`.
 """
@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from sandbox import audio
-from sandbox.catalogue import PROVIDER_LABELS
 
 LISTING_PATH = "/api/voices"
 DEFAULT_PAGE_SIZE = 100
@@ -24,44 +23,36 @@ Parameters = list[tuple[str, str]]
 
 _VOICE = re.compile(re.escape(LISTING_PATH) + "/(.+?)(/preview)?", re.DOTALL)
 _AUDIO = re.compile(r"/audio/(.+)\.wav", re.DOTALL)
-_CHOICES = {
-    "ownership": ("public", "private"),
-    "billingStyle": ("VOICE_BILLING_STYLE_INCLUDED", "VOICE_BILLING_STYLE_EXTERNAL"),
-    "provider": tuple(PROVIDER_LABELS),
-}
-_SEARCHED = ("name", "description", "languageLabel")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A status, a body and the headers that are particular to it."""
-
+class Response:
     status: int
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
 
 
 class BadQuery(Exception):
-    """Report a query that Ultravox answers with an error."""
+    """Ultravox rejects this query, with `response`."""
 
     def __init__(self, status: int, detail: dict[str, Any]) -> None:
         super().__init__(status, detail)
-        self.answer = as_json(status, detail)
+        self.response = as_json(status, detail)
 
 
 def dump(value: Any) -> bytes:
-    """Return JSON as Django REST framework writes it; what UTF-8 cannot carry is escaped."""
+    """Return JSON as Django REST framework writes it. Text that UTF-8 cannot encode is escaped."""
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:
         return json.dumps(value, separators=(",", ":")).encode()
 
 
-def as_json(status: int, value: Any, **headers: str) -> Answer:
-    return Answer(status, dump(value), {"Content-Type": "application/json"} | headers)
+def as_json(status: int, value: Any, **headers: str) -> Response:
+    return Response(status, dump(value), {"Content-Type": "application/json"} | headers)
 
 
-def parameters_of(target: str) -> Parameters:
+def parse_parameters(target: str) -> Parameters:
     return parse_qsl(target.partition("?")[2], keep_blank_values=True, errors="replace")
 
 
@@ -69,8 +60,10 @@ def encode_cursor(offset: int) -> str:
     return base64.b64encode(f"o={offset}".encode()).decode()
 
 
-def decode_cursor(cursor: str) -> int:
+def decode_cursor(cursor: str | None) -> int:
     """Return the cursor's offset. Raises BadQuery."""
+    if not cursor:
+        return 0
     try:
         match = re.fullmatch(r"o=(\d{1,12})", base64.b64decode(cursor, validate=True).decode())
     except (binascii.Error, ValueError):
@@ -81,7 +74,7 @@ def decode_cursor(cursor: str) -> int:
 
 
 class Api:
-    """The API over a list of voices, which may be changed at any time."""
+    """The API for a list of voices, which may change at any time."""
 
     def __init__(
         self, voices: Sequence[Any], keys: Collection[str], *, max_page_size: int = MAX_PAGE_SIZE
@@ -90,8 +83,8 @@ class Api:
         self.keys = set(keys)
         self._max_page_size = max_page_size
 
-    def answer(self, method: str, target: str, *, key: str | None, base_url: str) -> Answer:
-        """Answer a request that came by `base_url`, with `key` as its X-API-Key."""
+    def respond(self, method: str, target: str, *, key: str | None, base_url: str) -> Response:
+        """Return the response to a request. `key` is its X-API-Key; links start with `base_url`."""
         path = unquote(target.partition("?")[0])
         if method not in ("GET", "HEAD"):
             return as_json(405, {"detail": f'Method "{method}" not allowed.'}, Allow="GET, HEAD")
@@ -104,76 +97,47 @@ class Api:
             missing = "Authentication credentials were not provided."
             return as_json(401, {"detail": "Invalid API key." if key is not None else missing})
         if match is None:
-            return self.listing(target, base_url=base_url)
+            return self.list_voices(target, base_url=base_url)
         voice = self._find(match[1])
         if voice is None:
             return as_json(404, {"detail": "No Voice matches the given query."})
         return self._preview(match[1]) if match[2] else as_json(200, voice)
 
-    def listing(self, target: str, *, base_url: str) -> Answer:
-        """Answer a request for a page that has the key."""
+    def list_voices(self, target: str, *, base_url: str) -> Response:
+        """Return the response to an authorized request for a page."""
         try:
-            return as_json(200, self.page(parameters_of(target), base_url=base_url))
+            return as_json(200, self.page(parse_parameters(target), base_url=base_url))
         except BadQuery as error:
-            return error.answer
+            return error.response
 
     def page(
         self, parameters: Parameters, *, base_url: str, offset: int | None = None
     ) -> dict[str, Any]:
-        """Return a page, at `offset` instead of the cursor's if given. Raises BadQuery."""
+        """Return a page. `offset` replaces the cursor. Raises BadQuery."""
         query = dict(parameters)
         size = self.page_size(query)
         if offset is None:
-            offset = decode_cursor(query["cursor"]) if query.get("cursor") else 0
+            offset = decode_cursor(query.get("cursor"))
 
         def link(place: int) -> str:
             pairs = [pair for pair in parameters if pair[0] != "cursor"]
             pairs.append(("cursor", encode_cursor(place)))
             return f"{base_url}{LISTING_PATH}?{urlencode(sorted(pairs))}"
 
-        voices = self._select(parameters)
         return {
-            "next": link(offset + size) if offset + size < len(voices) else None,
+            "next": link(offset + size) if offset + size < len(self.voices) else None,
             "previous": link(max(0, offset - size)) if offset else None,
-            "results": voices[offset : offset + size],
-            "total": len(voices),
+            "results": self.voices[offset : offset + size],
+            "total": len(self.voices),
         }
 
     def page_size(self, query: dict[str, str]) -> int:
-        """Return the page size asked for; `limit` serves where there is no `pageSize`."""
+        """Return the requested page size: `pageSize`, or else `limit`."""
         for name in ("pageSize", "limit"):
             value = query.get(name, "")
             if re.fullmatch("[0-9]{1,9}", value) and int(value):
                 return min(int(value), self._max_page_size)
         return min(DEFAULT_PAGE_SIZE, self._max_page_size)
-
-    def _select(self, parameters: Parameters) -> list[Any]:
-        """Return the voices that the filters let through, close languages behind the wanted one."""
-        wanted = {name: value for name, value in parameters if name in _FILTERS and value}
-        if not wanted:
-            return self.voices
-        for name, value in parameters:
-            if value and value not in _CHOICES.get(name, (value,)):
-                message = f"Select a valid choice. {value} is not one of the available choices."
-                raise BadQuery(400, {name: [message]})
-        providers = {PROVIDER_LABELS[v] for name, v in parameters if name == "provider" and v}
-        language = wanted.get("primaryLanguage", "").lower()
-        search = wanted.get("search", "").casefold()
-        exact, related = [], []
-        for voice in self.voices:
-            tag = str(voice.get("primaryLanguage") or "").lower()
-            if (
-                (providers and voice.get("provider") not in providers)
-                or wanted.get("ownership", voice.get("ownership")) != voice.get("ownership")
-                or wanted.get("billingStyle", voice.get("billingStyle")) != voice["billingStyle"]
-                or not any(search in str(voice.get(f) or "").casefold() for f in _SEARCHED)
-            ):
-                continue
-            if not language or tag == language:
-                exact.append(voice)
-            elif tag.partition("-")[0] == language.partition("-")[0]:
-                related.append(voice)
-        return exact + related
 
     def _find(self, voice_id: str) -> Any:
         for voice in self.voices:
@@ -181,18 +145,15 @@ class Api:
                 return voice
         return None
 
-    def _recording(self, voice_id: str) -> Answer:
+    def _recording(self, voice_id: str) -> Response:
         if self._find(voice_id) is None:
             return as_json(404, {"detail": "Not found."})
         headers = {"Content-Type": "audio/wav", "Access-Control-Allow-Origin": "*"}
-        return Answer(200, audio.wav(voice_id), headers)
+        return Response(200, audio.wav(voice_id), headers)
 
-    def _preview(self, voice_id: str) -> Answer:
-        """Answer in one of two ways, always the same one for a voice."""
+    def _preview(self, voice_id: str) -> Response:
+        """Return WAV, or MP3 that is labelled as text; always the same for a voice."""
         if zlib.crc32(voice_id.encode("utf-8", "replace")) % 3 == 0:
-            # As Ultravox does with some providers' MP3
-            return Answer(200, audio.mp3(), {"Content-Type": "text/plain"})
-        return Answer(200, audio.wav(voice_id), {"Content-Type": "audio/wav"})
-
-
-_FILTERS = {"primaryLanguage", "search", *_CHOICES}
+            # Ultravox labels some providers' MP3 like this
+            return Response(200, audio.mp3(), {"Content-Type": "text/plain"})
+        return Response(200, audio.wav(voice_id), {"Content-Type": "audio/wav"})

@@ -1,4 +1,4 @@
-"""The sound of a voice's preview, made up, too."""
+"""Made-up audio for previews."""
 
 import array
 import functools
@@ -17,7 +17,7 @@ _CHORDS = ((0, 4, 7, 12), (0, 3, 7, 12), (0, 5, 9, 12), (12, 7, 4, 0), (12, 9, 5
 
 @functools.lru_cache(maxsize=64)
 def wav(seed: str) -> bytes:
-    """Return one second of 16-bit mono WAV: four notes, others for another seed."""
+    """Return one second of 16-bit mono WAV: four notes, which depend on the seed."""
     number = zlib.crc32(seed.encode("utf-8", "replace"))
     root = 196.0 * 2 ** (number % 997 / 997)
     chord = _CHORDS[number // 997 % len(_CHORDS)]
@@ -42,5 +42,5 @@ def wav(seed: str) -> bytes:
 
 @functools.cache
 def mp3() -> bytes:
-    """Return one second of MP3: `wav("an MP3")`, as `lame -b 32 --cbr -t -m m --resample 16` made it once."""
+    """Return one second of MP3: `wav("an MP3")` after `lame -b 32 --cbr -t -m m --resample 16`."""
     return (Path(__file__).parent / "notes.mp3").read_bytes()

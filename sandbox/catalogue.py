@@ -80,7 +80,7 @@ _MANNERS = (
     ("Neutral newsreader", "for bulletins, traffic updates and anything read verbatim"),
 )
 
-# The names of the spec's `provider` filter, as often as each comes up; None is a generic voice.
+# Values of the `provider` filter, by frequency. None is a generic voice.
 _PROVIDERS = (
     "eleven_labs",
     "cartesia",
@@ -151,8 +151,10 @@ def _definition(provider: str | None, number: int, token: str, tag: str) -> dict
             return {
                 "inworld": {
                     "voiceId": f"{name}-{token[:8]}",
-                    "modelId": "inworld-tts-1-max",
+                    "modelId": "inworld-tts-2",
                     "temperature": round(number % 21 / 10, 1),
+                    "deliveryMode": "BALANCED",
+                    "pronunciationDictionaryIds": [f"dictionary-{token[:8]}"],
                 }
             }
         case "respeecher":
@@ -217,7 +219,7 @@ def _make_voice(number: int, base_url: str, public_url: str) -> Voice:
     elif number % 2:
         voice["primaryLanguage"] = None
     voice["languageLabel"] = None if multilingual else language.label
-    # Ultravox documents an address for each; a page has to cope with none all the same.
+    # Ultravox documents a URL for every voice. The page must also work without one.
     voice["previewUrl"] = None if number % 37 == 36 else keyed if number % 3 == 2 else public
     voice["ownership"] = "private" if private else "public"
     voice["billingStyle"] = (
@@ -231,10 +233,10 @@ def _make_voice(number: int, base_url: str, public_url: str) -> Voice:
 
 
 def make_voices(count: int = 300, *, base_url: str) -> list[Voice]:
-    """Return the first `count` made-up voices, the same ones each time.
+    """Return the first `count` made-up voices. They are always the same.
 
-    Their previews lie under `base_url` and need the key, or are public audio files, on another host as those
-    of Ultravox are: 127.0.0.1 has two names. Under any other address they are Ultravox's own.
+    Some previews are under `base_url` and need the key. Others are public audio files, which Ultravox stores
+    on another host: localhost, if `base_url` is on 127.0.0.1.
     """
     base_url = base_url.rstrip("/")
     public_url = base_url.replace("//127.0.0.1:", "//localhost:")

@@ -1,4 +1,4 @@
-"""The sandbox's server: `Api` over HTTP, with latency and one fault."""
+"""Serve `Api` over HTTP, with latency and at most one fault."""
 
 import contextlib
 import itertools
@@ -17,7 +17,7 @@ API_KEY = "sandbox-key"
 
 
 class Sandbox:
-    """A context manager that serves `count` made-up voices; `latency` is in seconds an answer."""
+    """A context manager that serves `count` made-up voices. `latency` is in seconds."""
 
     def __init__(
         self,
@@ -34,12 +34,12 @@ class Sandbox:
         self.latency = latency
         self.fault = FAULTS[fault] if fault else None
         self.stopping = threading.Event()
-        self.before = itertools.count()
+        self.responses = itertools.count()
         self._count = count
         self._keys = keys
 
     def __enter__(self) -> Self:
-        """Listen and serve in threads. Raises OSError."""
+        """Start to serve, in threads. Raises OSError."""
         self._server = _Server((self.host, self.port), self)
         self.port = self._server.server_address[1]
         self.api = Api(make_voices(self._count, base_url=self.url), self._keys)
@@ -48,7 +48,7 @@ class Sandbox:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """End all connections and threads, hung ones too."""
+        """End all connections and threads, including hung ones."""
         self.stopping.set()
         self._server.shutdown()
         self._thread.join()
@@ -56,13 +56,13 @@ class Sandbox:
 
     @property
     def url(self) -> str:
-        """The base URL, without a slash at its end."""
+        """The base URL, without a final slash."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = False  # closing the server waits for them
+    daemon_threads = False  # server_close() waits for them
     request_queue_size = 128
 
     def __init__(self, address: tuple[str, int], sandbox: Sandbox) -> None:
@@ -100,29 +100,27 @@ class _Handler(BaseHTTPRequestHandler):
         sandbox = self.server.sandbox
         path = self.path.partition("?")[0]
         is_page, is_preview = path == LISTING_PATH, path.endswith("/preview")
-        answer = sandbox.api.answer(
+        response = sandbox.api.respond(
             self.command,
             self.path,
             key=self.headers.get("X-API-Key"),
             base_url=f"http://{host}" if (host := self.headers.get("Host")) else sandbox.url,
         )
         delay = sandbox.latency if is_page or is_preview else 0
-        if (fault := sandbox.fault) and {"pages": is_page, "previews": is_preview}.get(
-            fault.to, True
-        ):
-            answer = fault.change(answer, next(sandbox.before))
-            delay += fault.delay
-        if (delay and sandbox.stopping.wait(delay)) or self.headers.get(
-            "Content-Length", "0"
-        ) != "0":
-            self.close_connection = True  # bodies are not read
-        self.send_response(answer.status)
-        for name, value in answer.headers.items():
+        affected = {"pages": is_page, "previews": is_preview, "all": True}
+        if sandbox.fault and affected[sandbox.fault.to]:
+            response = sandbox.fault.change(response, next(sandbox.responses))
+            delay += sandbox.fault.delay
+        is_stopping = sandbox.stopping.wait(delay)
+        has_body = self.headers.get("Content-Length", "0") != "0"  # which stays unread
+        self.close_connection = self.close_connection or is_stopping or has_body
+        self.send_response(response.status)
+        for name, value in response.headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(answer.body)))
+        self.send_header("Content-Length", str(len(response.body)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(answer.body)
+            self.wfile.write(response.body)
 
     do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815
 

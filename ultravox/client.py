@@ -1,22 +1,19 @@
-"""Read the listing of Ultravox's voices, page by page, whatever the other side does.
+"""List Ultravox's voices, page by page.
 
 Source: Ultravox's OpenAPI description of `GET /api/voices`.
 """
 
-import contextlib
 import json
 import logging
 import random
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
 
-import orjson
 from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
@@ -28,8 +25,9 @@ logger = logging.getLogger(__name__)
 
 PAGE_SIZE = 100  # voices
 MAX_PAGES = 10_000  # of one listing
-MAX_PAGE_BYTES, MAX_BYTES = 32 << 20, 512 << 20  # of one page, and of one listing, decompressed
-MAX_TOTAL = 1 << 31  # what is not below it, is no number of voices
+MAX_PAGE_BYTES = 32 << 20  # decompressed
+MAX_BYTES = 512 << 20  # of one listing, decompressed
+MAX_TOTAL = 1 << 31  # a larger `total` is ignored
 HEADERS = {
     "Accept": "application/json",
     "Accept-Encoding": "gzip, deflate",
@@ -37,20 +35,21 @@ HEADERS = {
 }
 RETRIES = 3  # of one page
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
-KEY_STATUSES = frozenset({401, 402, 403, 429})  # revoked, unpaid, forbidden, used up
+KEY_STATUSES = frozenset({401, 402, 403, 429})  # revoked, unpaid, forbidden, over its limit
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 MAX_REDIRECTS = 5  # of one page
 BACKOFF = 0.5  # seconds before the first retry, doubled for each further one
-MAX_DIGITS = 1000  # of an integer that is read as a number
-# orjson reads an integer of more than 64 bits as a float. Turning all digits into zeros and searching
-# for that many of them costs a tenth of a regular expression.
-ZEROS = bytes.maketrans(b"123456789", b"000000000")
-LONG_NUMBER = b"0" * len(str(2**63))
+MAX_DIGITS = 1000  # longer integers stay text; Python converts at most 4,300 digits
+
+PROBLEM = "Ultravox had a problem ({}). Your voices are unchanged. Try again later."
+TOO_LATE = "Ultravox took too long. Your voices are unchanged. Try again later."
+TOO_LONG = "Ultravox's list of voices has more than {}."
+KEY_REJECTED = "Ultravox rejected your agency's API key. Ask an administrator to update it. ({})"
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Its records as JSON values, the next page's URL, how many voices there are, its bytes."""
+    """One page: its records, the URL of the next page, the number of voices in all, its size in bytes."""
 
     records: list[Any]
     next: str | None
@@ -60,11 +59,10 @@ class Page:
 
 @dataclass(kw_only=True, repr=False)
 class UltravoxClient:
-    """List the voices that an API key sees.
+    """List the voices that an API key can see.
 
-    `timeout`, in seconds, is for one request; `deadline`, on the monotonic clock, for the whole listing.
-    Meanwhile, `retries` counts those of pages, and `answers` Ultravox's by status: "2xx", "3xx", "4xx",
-    "429", "5xx", and "none" where none came whole.
+    `timeout`, in seconds, is for one request. `deadline`, on the monotonic clock, is for the whole listing.
+    `retries` counts the repeated requests.
     """
 
     api_url: str
@@ -76,31 +74,30 @@ class UltravoxClient:
     def __post_init__(self) -> None:
         self._transport = Transport(self.api_url)
         self._headers = HEADERS | {"X-API-Key": self.api_key}
-        self._stopped = threading.Event()
+        self._cancelled = threading.Event()
         self.retries = 0
-        self.answers: Counter[str] = Counter()
 
     def pages(
         self, *, tick: Callable[[], object] = lambda: None, most: int | None = None
     ) -> Generator[Page, None, None]:
-        """Yield the listing's pages, with records as Ultravox sent them; `most` of them, if given.
+        """Yield the pages of the listing, at most `most`. A thread fetches the next page ahead of time.
 
-        Calls `tick` several times a second while waiting. Raises KeyRejected if Ultravox refuses the
-        key, and UltravoxError if the listing does not arrive whole.
+        While waiting, calls `tick` several times a second. Raises KeyRejected if Ultravox rejects the key,
+        and UltravoxError if the listing is incomplete.
         """
 
-        def watch() -> None:
-            self._transport.cut_if_late()
-            if time.monotonic() > self.deadline + 1:  # a name lookup, for one, cannot be cut
-                raise _too_late()
+        def check_time() -> None:
+            self._transport.cancel_if_late()
+            if time.monotonic() > self.deadline + 1:  # a DNS lookup cannot be cancelled
+                raise UltravoxError(TOO_LATE)
             tick()
 
-        def stop() -> None:
-            self._stopped.set()
-            self._transport.cut()
+        def cancel() -> None:
+            self._cancelled.set()
+            self._transport.cancel()
 
         try:
-            yield from read_ahead(islice(self._pages(), most), tick=watch, cancel=stop)
+            yield from read_ahead(islice(self._pages(), most), tick=check_time, cancel=cancel)
         finally:
             self._transport.close()
 
@@ -112,23 +109,23 @@ class UltravoxClient:
         size = 0
         while url:
             if url in seen:
-                raise UltravoxError("Ultravox's list of voices leads back to itself.")
+                raise UltravoxError("Ultravox's list of voices repeats a page.")
             if len(seen) >= MAX_PAGES:
-                raise _too_long(f"{MAX_PAGES} pages")
+                raise UltravoxError(TOO_LONG.format(f"{MAX_PAGES} pages"))
             seen.add(url)
-            page = self._page(url)
+            page = self._retry(url)
             size += page.size
             if size > MAX_BYTES:
-                raise _too_long(f"{MAX_BYTES} bytes")
+                raise UltravoxError(TOO_LONG.format(f"{MAX_BYTES} bytes"))
             yield page
             url = page.next
 
-    def _page(self, url: str) -> Page:
-        """Return a page, after up to RETRIES retries."""
+    def _retry(self, url: str) -> Page:
+        """Return a page. Retries transient errors up to RETRIES times."""
         attempt = 0
         while True:
             try:
-                return self._request(url)
+                return self._get(url)
             except UltravoxError as error:
                 delay = error.delay
                 if delay is None:
@@ -137,13 +134,13 @@ class UltravoxClient:
                 if not error.is_transient or attempt == RETRIES or is_late:
                     raise
                 logger.info("Retrying a page in %.1f seconds: %s", delay, error)
-                if self._stopped.wait(delay):
+                if self._cancelled.wait(delay):
                     raise
-                self.retries += 1
             attempt += 1
+            self.retries += 1
 
-    def _request(self, url: str) -> Page:
-        """Return a page, following redirects that stay with Ultravox."""
+    def _get(self, url: str) -> Page:
+        """Return a page. Follows redirects on Ultravox's own server."""
         for _ in range(MAX_REDIRECTS + 1):
             ends_at = min(time.monotonic() + self.timeout, self.deadline)
             try:
@@ -151,32 +148,28 @@ class UltravoxClient:
                     url, headers=self._headers, ends_at=ends_at, max_bytes=MAX_PAGE_BYTES
                 )
             except UltravoxError as error:
-                self.answers["none"] += 1
                 if error.is_transient and time.monotonic() >= self.deadline:
-                    raise _too_late() from error
+                    raise UltravoxError(TOO_LATE) from error
                 raise
-            status = response.status
-            self.answers["429" if status == 429 else f"{status // 100}xx"] += 1
-            if status not in REDIRECT_STATUSES:
-                return self._read(url, response)
+            if response.status not in REDIRECT_STATUSES:
+                return self._parse(url, response)
             url = self._transport.resolve(url, response.headers.get("Location", ""))
-        raise UltravoxError("Ultravox redirects without end.")
+        raise UltravoxError("Ultravox redirected too many times.")
 
-    def _read(self, url: str, response: Response) -> Page:
+    def _parse(self, url: str, response: Response) -> Page:
         if response.status != 200:
             raise _status_error(response)
         try:
-            content = _parse(response.body)
+            content = json.loads(response.body.decode("utf-8-sig"), parse_int=_parse_int)
         except (ValueError, RecursionError) as error:
-            raise UltravoxError(
-                "Ultravox's answer is not JSON.", is_transient=response.may_be_cut_off
-            ) from error
+            message = PROBLEM.format("the response is not JSON")
+            raise UltravoxError(message, is_transient=response.may_be_cut_off) from error
         if not (
             isinstance(content, dict)
             and isinstance(content.get("results"), list)
             and isinstance(content.get("next"), str | None)
         ):
-            raise UltravoxError("Ultravox's answer is not a page of voices.")
+            raise UltravoxError(PROBLEM.format("the response is not a page of voices"))
         next_url, total = content.get("next"), content.get("total")
         return Page(
             content["results"],
@@ -186,46 +179,23 @@ class UltravoxClient:
         )
 
 
-def _too_long(limit: str) -> UltravoxError:
-    return UltravoxError(f"Ultravox's list of voices has more than {limit}.")
-
-
-def _too_late() -> UltravoxError:
-    return UltravoxError("Ultravox did not answer in time; nothing was changed. Try again later.")
+def _parse_int(digits: str) -> int | str:
+    return int(digits) if len(digits) <= MAX_DIGITS else digits
 
 
 def _status_error(response: Response) -> UltravoxError:
     status = response.status
     is_transient = status in RETRIED_STATUSES
     delay = _retry_after(response.headers.get("Retry-After", "")) if is_transient else None
-    kind, message = UltravoxError, f"Ultravox answered with status {status}; nothing was changed."
+    kind, message = UltravoxError, PROBLEM
     if status in KEY_STATUSES:
-        kind = KeyRejected
-        message = (
-            f"Ultravox refused this API key with status {status}; "
-            "ask an administrator to enter one that works."
-        )
-    return kind(message, is_transient=is_transient, delay=delay)
+        kind, message = KeyRejected, KEY_REJECTED
+    return kind(message.format(status), is_transient=is_transient, delay=delay)
 
 
 def _retry_after(value: str) -> float | None:
-    """Return how many seconds `Retry-After` asks for, as a number or a date; None if it is neither."""
+    """Return the seconds to wait; `value` is a number or an HTTP date. None if it is neither."""
     try:
         return float(Retry().parse_retry_after(value))
     except (InvalidHeader, ValueError, OverflowError):
         return None
-
-
-def _parse(body: bytes) -> Any:
-    """Parse UTF-8 JSON, with everything that `json` accepts: NaN, lone surrogates, long numbers.
-
-    Raises ValueError and RecursionError.
-    """
-    body = body.removeprefix(b"\xef\xbb\xbf")
-    if LONG_NUMBER not in body.translate(ZEROS):
-        # json accepts more than orjson: it decides
-        with contextlib.suppress(orjson.JSONDecodeError):
-            return orjson.loads(body)
-    return json.loads(
-        body.decode(), parse_int=lambda digits: int(digits) if len(digits) <= MAX_DIGITS else digits
-    )

@@ -1,27 +1,28 @@
-"""Requests to one origin, each bounded in time and size.
+"""Requests to one server, with limits on time and size.
 
-- This uses urllib3's connection pool, not `requests`: a pool is bound to one scheme, host and port, so
-  the key goes nowhere else; it ignores netrc and proxy variables; and its sockets are within reach.
-- A socket's timeout covers a single read: a server that sends a byte a second never exceeds it. So another
-  thread shuts the socket down when the request's time is up: `cut_if_late`.
+- This uses urllib3's connections, not `requests`: a connection is bound to one scheme, host and port, so the
+  key reaches no other server, and the environment's proxies and netrc are ignored.
+- A socket's timeout covers a single read, so a server that sends one byte a second never exceeds it. Another
+  thread therefore shuts the socket down when the request's time is over: `cancel_if_late`. urllib3's own
+  `HTTPResponse.shutdown()` works only after the headers have arrived.
 """
 
 import contextlib
+import http.client
 import logging
 import math
-import os
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import certifi
 import urllib3
-from urllib3.util import Timeout, Url, parse_url
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
+from urllib3.util import Url, parse_url
 
 from voiceproject.errors import UltravoxError
 
@@ -34,9 +35,9 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer: its status, its headers, and the decompressed body of a 200.
+    """A response. `body` is decompressed, and empty unless the status is 200.
 
-    No other body is read. `may_be_cut_off`: only the end of the connection marked the end of the body.
+    `may_be_cut_off`: the body had no length, so a broken connection looks like its end.
     """
 
     status: int
@@ -46,159 +47,154 @@ class Response:
 
 
 class Transport:
-    """A connection to one origin. One thread at a time may call `get`; any thread, the rest.
+    """A connection to one server. One thread at a time may call `get`; any thread may call the rest.
 
-    Raises UltravoxError if the base URL is malformed.
+    Raises UltravoxError if the base URL is invalid.
     """
 
     def __init__(self, base_url: str) -> None:
         self.base = _parse(base_url)
-        self._lock = threading.Lock()
-        self._socket: socket.socket | None = None  # a second handle on the open one
-        self._pool = _pool(self)
+        self._connection = _connection(self.base)
+        self._socket: socket.socket | None = None
         self._ends_at = math.inf
-        self._closed = False
+        self._cancelled = False
 
     def get(
         self, url: str, *, headers: Mapping[str, str], ends_at: float, max_bytes: int
     ) -> Response:
-        """Return the answer; redirects are not followed.
+        """Return the response. Follows no redirect.
 
-        `ends_at` is on the monotonic clock. Raises UltravoxError, a transient one if no complete answer
-        came, else for a URL of another origin and for a body that is longer than `max_bytes` or cannot be
-        decompressed.
+        `ends_at` is on the monotonic clock. Raises UltravoxError: a transient one if no complete response
+        arrives in time, a permanent one if the URL is on another server, or if the body has more than
+        `max_bytes` or cannot be decompressed.
         """
         target = self._own(url).request_uri
-        seconds = ends_at - time.monotonic()
-        if seconds <= 0 or self._closed:
-            raise UltravoxError(is_transient=True)
         self._ends_at = ends_at
         try:
-            response = self._pool.urlopen(
-                "GET",
-                target,
-                headers=headers,
-                timeout=Timeout(connect=seconds, read=seconds),
-                retries=False,
-                redirect=False,
-                preload_content=False,
-            )
-            try:
-                body = _read(response, max_bytes) if response.status == 200 else b""
-                may_be_cut_off = response.length_remaining is None and not response.chunked
-            finally:
-                if response.connection is not None:  # it was not read to its end
-                    response.close()
+            response = self._request(target, headers, ends_at, max_bytes)
         except urllib3.exceptions.DecodeError as error:
-            raise UltravoxError("Ultravox's answer could not be decompressed.") from error
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            raise UltravoxError("Ultravox's response could not be decompressed.") from error
+        except (HTTPError, http.client.HTTPException, OSError, ValueError) as error:
             logger.info("A request to Ultravox failed: %s", type(error).__name__)
-            is_tls = isinstance(error, urllib3.exceptions.SSLError)
+            is_tls = isinstance(error, ssl.SSLError | urllib3.exceptions.SSLError)
             message = "The TLS connection to Ultravox failed." if is_tls else None
             raise UltravoxError(message, is_transient=True) from error
         finally:
             self._ends_at = math.inf
-        if time.monotonic() > ends_at:  # what looks whole may have been cut off
+        if time.monotonic() > ends_at:  # a body that looks complete may be cut off
             raise UltravoxError(is_transient=True)
-        return Response(response.status, response.headers, body, may_be_cut_off)
+        return response
+
+    def _request(
+        self, target: str, headers: Mapping[str, str], ends_at: float, max_bytes: int
+    ) -> Response:
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.close)
+            self._connect(ends_at)
+            self._connection.request("GET", target, headers=headers, preload_content=False)
+            response = self._connection.getresponse()
+            stack.callback(response.close)
+            body = b""
+            if response.status == 200:
+                body = _read(response, max_bytes)
+                stack.pop_all()  # the connection can be used again
+            may_be_cut_off = response.length_remaining is None and not response.chunked
+            return Response(response.status, response.headers, body, may_be_cut_off)
+
+    def _connect(self, ends_at: float) -> None:
+        """Open the connection, unless it is open."""
+        seconds = ends_at - time.monotonic()
+        if seconds <= 0:
+            raise TimeoutError
+        self._connection.timeout = seconds
+        if not self._connection.is_connected:  # new, or closed by the server
+            self._connection.close()
+            self._connection.connect()
+            self._socket = self._connection.sock
+        if self._cancelled:
+            raise ConnectionAbortedError
 
     def resolve(self, url: str, reference: str) -> str:
-        """Return the normalized address that `reference`, found at `url`, leads to.
+        """Return the normalized URL of `reference`, a link found at `url`.
 
-        Raises UltravoxError if it is malformed or of another origin.
+        Raises UltravoxError if it is invalid or on another server.
         """
         try:
-            if not reference or (urlsplit(reference).scheme and not urlsplit(reference).netloc):
-                raise ValueError(reference)
+            if not reference:
+                raise ValueError
             target = urljoin(url, reference)
         except ValueError as error:
-            raise UltravoxError("Ultravox refers to a malformed address.") from error
+            raise UltravoxError("Ultravox linked to an invalid address.") from error
         own = self._own(target)
         return self.base._replace(path=own.path or "/", query=own.query, fragment=None).url
 
     def _own(self, url: str) -> Url:
-        """Return the parsed URL if it is of this origin."""
+        """Return the parsed URL. Raises UltravoxError if it is on another server."""
         parsed = _parse(url)
         if parsed.auth is not None or _origin(parsed) != _origin(self.base):
-            raise UltravoxError("Ultravox refers to another server, which is not asked.")
+            raise UltravoxError("Ultravox linked to another server, which is not allowed.")
         return parsed
 
-    def cut_if_late(self) -> None:
-        """Break off the request under way if its time is up."""
+    def cancel_if_late(self) -> None:
+        """Cancel the current request if its time is over."""
         if time.monotonic() > self._ends_at:
             self._shut_down()
 
-    def cut(self) -> None:
-        """Break off the request under way, and refuse any more."""
-        self._closed = True
+    def cancel(self) -> None:
+        """Cancel the current request, and refuse later ones."""
+        self._cancelled = True
         self._shut_down()
 
     def close(self) -> None:
-        self._pool.close()
-        self.hold(None)
-
-    def hold(self, sock: socket.socket | None) -> None:
-        """Keep a handle on the socket, with which another thread can shut it down."""
-        with self._lock:
-            if self._socket is not None:
-                self._socket.close()
-            self._socket = sock and socket.socket(fileno=os.dup(sock.fileno()))
+        self._connection.close()
 
     def _shut_down(self) -> None:
-        with self._lock, contextlib.suppress(OSError):  # the other side was faster
-            if self._socket is not None:
-                self._socket.shutdown(socket.SHUT_RDWR)
+        if self._socket is not None:
+            with contextlib.suppress(OSError):  # closed already
+                # SSLSocket.shutdown() would first turn encryption off, for the other thread as well
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+def server_of(url: str) -> tuple[str, int | None]:
+    """Return the host and the port of an http or https URL. Raises UltravoxError for any other URL."""
+    scheme, host, port = _origin(_parse(url))
+    try:
+        urlsplit(url)  # stricter than urllib3 in places, and other libraries use it
+    except ValueError as error:
+        raise UltravoxError("The address is invalid.") from error
+    if scheme not in DEFAULT_PORTS or len(url) > MAX_URL:
+        raise UltravoxError("The address is too long, or not http or https.")
+    return host or "", port
 
 
 def _parse(url: str) -> Url:
     try:
         parsed = parse_url(url)
     except urllib3.exceptions.LocationParseError as error:
-        raise UltravoxError("Ultravox's address, or one it refers to, is malformed.") from error
+        raise UltravoxError("Ultravox's address, or one it links to, is invalid.") from error
     if not parsed.host:
         raise UltravoxError("Ultravox's address has no host.")
     return parsed
-
-
-def server_of(url: str) -> tuple[str, int | None]:
-    """Return the host and the port of an http or https URL. Raises UltravoxError if it is none."""
-    scheme, host, port = _origin(_parse(url))
-    try:
-        urlsplit(url)  # it refuses what urllib3 takes, and other libraries believe it
-    except ValueError as error:
-        raise UltravoxError("An address is malformed.") from error
-    if scheme not in DEFAULT_PORTS or len(url) > MAX_URL:
-        raise UltravoxError("An address is too long, or not http or https.")
-    return host or "", port
 
 
 def _origin(url: Url) -> tuple[str | None, str | None, int | None]:
     return url.scheme, url.host, url.port or DEFAULT_PORTS.get(url.scheme or "")
 
 
-def _read(response: urllib3.BaseHTTPResponse, max_bytes: int) -> bytes:
+def _connection(base: Url) -> HTTPConnection:
+    host = (base.host or "").strip("[]")  # of an IPv6 address
+    if base.scheme != "https":
+        return HTTPConnection(host, base.port)
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return HTTPSConnection(host, base.port, ssl_context=context)
+
+
+def _read(response: urllib3.HTTPResponse, max_bytes: int) -> bytes:
     chunks, size = [], 0
     while chunk := response.read(CHUNK):
         chunks.append(chunk)
         size += len(chunk)
         if size > max_bytes:
-            raise UltravoxError(f"Ultravox's answer has more than {max_bytes} bytes.")
+            raise UltravoxError(f"Ultravox's response has more than {max_bytes} bytes.")
     return b"".join(chunks)
-
-
-def _pool(transport: Transport) -> urllib3.HTTPConnectionPool:
-    """Return a pool of one connection, whose socket the transport holds, too."""
-    options: dict[str, Any] = {"maxsize": 1}
-    if transport.base.scheme == "https":
-        options["ssl_context"] = ssl.create_default_context()
-        options["ssl_context"].load_verify_locations(certifi.where())
-    pool = urllib3.connection_from_url(transport.base.url, **options)
-
-    class Connection(pool.ConnectionCls):  # type: ignore[name-defined]
-        def _new_conn(self) -> socket.socket:
-            sock: socket.socket = super()._new_conn()
-            transport.hold(sock)
-            return sock
-
-    pool.ConnectionCls = Connection
-    return pool

@@ -181,7 +181,7 @@ def test_a_sync_and_a_colleagues(tab: Tab, site: Project, sandbox: Sandbox, brow
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ("key_revoked", "refused this API key with status 401; ask an administrator"),
+        ("key_revoked", "rejected your agency's API key. Ask an administrator"),
         ("html", "not JSON"),
     ],
 )

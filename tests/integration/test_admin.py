@@ -35,9 +35,7 @@ SYNC = f"{VOICES}sync/"
 SECRET = "s3cr3t-marker"
 NEW_KEY = "uvx-a-new-key-0123456789-wxyz"
 NEW_PASSWORD = "correct horse battery staple"
-KEY_REFUSED = (
-    "Ultravox refused this API key with status 401; ask an administrator to enter one that works."
-)
+KEY_REFUSED = "Ultravox rejected your agency's API key. Ask an administrator to update it. (401)"
 SYNCED = "Synced 300 voices from Ultravox"
 
 
@@ -381,7 +379,9 @@ def test_keys_are_tried(browser: Client, agency: Agency, ultravox: Ultravox) -> 
         "/api/voices?pageSize=1&limit=1"
     ] * 2
     ultravox.fault = lambda exchange: exchange.reply(400)
-    assert press() == ["Agency: Ultravox answered with status 400; nothing was changed."]
+    assert press() == [
+        "Agency: Ultravox had a problem (400). Your voices are unchanged. Try again later."
+    ]
     assert not SyncRun.objects.exists()
 
 
@@ -556,7 +556,7 @@ def test_sync_now(staff: User, agency: Agency, ultravox: Ultravox) -> None:
     assert message.startswith(SYNCED)
     assert "1 record" in message
     ultravox.fault = lambda exchange: exchange.reply(400)
-    error = "Ultravox answered with status 400; nothing was changed."
+    error = "Ultravox had a problem (400). Your voices are unchanged. Try again later."
     assert sync(browser, data) == [("error", error)]
     assert Voice.objects.count() == 300
     Agency.objects.all().delete()

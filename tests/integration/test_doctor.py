@@ -94,13 +94,13 @@ def test_each_key_is_tried(healthy: Agency, ultravox: Ultravox) -> None:
     Agency.objects.create(name="Blank", ultravox_api_key=" ")
     code, faults = doctor()
     assert (code, list(faults)) == (1, [f"key of Revoked ({revoked.pk})"])
-    assert "Ultravox refused this API key with status 401" in faults.popitem()[1]
+    assert "Ultravox rejected your agency's API key" in faults.popitem()[1]
     # An answer that is no page of voices
     ultravox.keys = {API_KEY, "another key"}
     ultravox.fault = "body_html"
     code, faults = doctor()
     assert (code, len(faults)) == (1, 2)
-    assert "Ultravox's answer is not JSON. -> Look at the network" in faults.popitem()[1]
+    assert "(the response is not JSON)" in faults.popitem()[1]
 
 
 def test_keys_that_cannot_be_read(healthy: Agency) -> None:

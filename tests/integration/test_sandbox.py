@@ -1,4 +1,4 @@
-"""The sandbox as a front-end developer meets it: the real command, over real HTTP."""
+"""The sandbox, and the voices that it shares with the tests' Ultravox."""
 
 import contextlib
 import io
@@ -8,20 +8,19 @@ import subprocess
 import sys
 import wave
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import requests
+import schemathesis
 
 from sandbox import API_KEY, Sandbox
+from sandbox.__main__ import main
 from sandbox.catalogue import make_voices
 from sandbox.faults import FAULTS
 from tests.support.project import ROOT
+from tests.ultravox import Ultravox
 
-OPTIONAL = {"description", "primaryLanguage"}
-NULLABLE = OPTIONAL | {"languageLabel", "provider", "previewUrl"}
-ALL = NULLABLE | {"billingStyle", "definition", "name", "ownership", "voiceId"}
-DEFINITIONS = {"elevenLabs", "cartesia", "lmnt", "google", "inworld", "respeecher", "generic"}
+VARIANTS = {"elevenLabs", "cartesia", "lmnt", "google", "inworld", "respeecher", "generic"}
 
 
 @pytest.fixture(scope="module")
@@ -35,94 +34,71 @@ def get(url: str, key: str | None = API_KEY) -> requests.Response:
     return requests.get(url, headers=headers, timeout=10, allow_redirects=False)
 
 
-def read_voices(url: str, query: str = "pageSize=100") -> list[Any]:
-    voices, following = [], f"{url}/api/voices?{query}"
-    while following:
-        page = get(following).json()
-        voices += page["results"]
-        following = page["next"]
-    return voices
+def get_pages(url: str, query: str = "") -> list[requests.Response]:
+    pages = [get(f"{url}/api/voices?{query}")]
+    while following := pages[-1].json()["next"]:
+        pages.append(get(following))
+    return pages
 
 
-def test_catalogue_is_varied_and_as_documented(sandbox: Sandbox) -> None:
-    voices = read_voices(sandbox.url)
+@pytest.mark.parametrize("server", [Sandbox, Ultravox])
+def test_voices_match_ultravox_s_schema(server: type[Sandbox] | type[Ultravox]) -> None:
+    schema = schemathesis.openapi.from_path(ROOT / "tests/ultravox/voices-openapi.yaml")
+    for model in schema.raw_schema["components"]["schemas"].values():
+        if "properties" in model:
+            model.setdefault("additionalProperties", False)
+    with server() as running:
+        voices = running.api.voices if isinstance(running, Sandbox) else running.voices
+        for voice in voices:
+            # Some voices have no preview, although the schema requires one: the project must handle that.
+            voice["previewUrl"] = voice["previewUrl"] or "https://example.com/"
+        for page in get_pages(running.url):
+            schema["/api/voices"]["GET"].validate_response(page)
+
+
+def test_catalogue_is_varied(sandbox: Sandbox) -> None:
+    voices = sandbox.api.voices
     assert voices == make_voices(300, base_url=sandbox.url)  # the same each time
-    assert len({voice["voiceId"] for voice in voices}) == 300
-    for voice in voices:
-        assert ALL - OPTIONAL <= voice.keys() <= ALL
-        assert len(voice["name"]) <= 40
-        assert len(voice.get("description") or "") <= 240
-        (kind,) = voice["definition"]
-        assert (voice["provider"] is None) == (kind == "generic")
-        assert kind != "generic" or voice["ownership"] == "private"
-    assert {next(iter(voice["definition"])) for voice in voices} == DEFINITIONS
+    assert {next(iter(voice["definition"])) for voice in voices} == VARIANTS
+    assert all(v["ownership"] == "private" for v in voices if "generic" in v["definition"])
     languages = {tag.partition("-")[0] for v in voices if (tag := v.get("primaryLanguage"))}
     assert len(languages) >= 30
     assert {"ar", "he", "ur", "zh", "ja", "hi", "th"} <= languages
-    assert {field for v in voices for field, value in v.items() if value is None} == NULLABLE
 
 
-@pytest.mark.parametrize("size", [7, 100, 150, 301])
-def test_pages_cover_every_voice_once(sandbox: Sandbox, size: int) -> None:
-    assert read_voices(sandbox.url, f"pageSize={size}") == sandbox.api.voices
-    page = get(f"{sandbox.url}/api/voices?pageSize={size}&limit=3").json()
-    assert (len(page["results"]), page["total"]) == (min(size, 200), 300)
-    assert page["previous"] is None
+def test_pages(sandbox: Sandbox) -> None:
+    pages = get_pages(sandbox.url, "pageSize=301")
+    assert [voice for page in pages for voice in page.json()["results"]] == sandbox.api.voices
+    page = get(f"{sandbox.url}/api/voices?pageSize=7&limit=3").json()
+    assert (len(page["results"]), page["total"], page["previous"]) == (7, 300, None)
     second = get(page["next"]).json()
     assert get(second["previous"]).json() == page
-    assert len(get(f"{sandbox.url}/api/voices?limit=5").json()["results"]) == 5
     assert get(f"{sandbox.url}/api/voices?cursor=x").status_code == 404
 
 
-def test_filters(sandbox: Sandbox) -> None:
-    def kept(query: str) -> list[Any]:
-        return read_voices(sandbox.url, f"pageSize=7&{query}")
-
-    private = [v for v in sandbox.api.voices if v["ownership"] == "private"]
-    assert kept("ownership=private") == private
-    both = kept("provider=lmnt&provider=eleven_labs")
-    assert {v["provider"] for v in both} == {"LMNT", "Eleven Labs"}
-    tags = [v["primaryLanguage"] for v in kept("primaryLanguage=pt-PT")]
-    assert list(dict.fromkeys(tags)) == ["pt-PT", "pt-BR"]
-    assert kept("search=AM%C3%89LIE")[0]["name"] == "Amélie"
-    assert kept("search=nobody+has+this+name") == []
-    assert get(f"{sandbox.url}/api/voices?provider=acme").json() == {
-        "provider": ["Select a valid choice. acme is not one of the available choices."]
-    }
-
-
-def test_key_is_required_but_for_public_audio(sandbox: Sandbox) -> None:
+def test_all_but_public_audio_requires_a_key(sandbox: Sandbox) -> None:
     voice_id = sandbox.api.voices[0]["voiceId"]
     for path in ("", f"/{voice_id}", f"/{voice_id}/preview"):
         for key in (None, "", "another"):
-            answer = get(f"{sandbox.url}/api/voices{path}", key)
-            assert (answer.status_code, set(answer.json())) == (401, {"detail"})
-        assert get(f"{sandbox.url}/api/voices{path}").status_code in (200, 302)
+            assert get(f"{sandbox.url}/api/voices{path}", key).status_code == 401
+        assert get(f"{sandbox.url}/api/voices{path}").status_code == 200
     assert get(f"{sandbox.url}/audio/{voice_id}.wav", None).status_code == 200
-    assert get(f"{sandbox.url}/api/voices/{voice_id}").json() == sandbox.api.voices[0]
     for path in ("/", "/api/voices/nobody", "/api/voices/nobody/preview", "/audio/nobody.wav"):
         assert get(sandbox.url + path).status_code == 404
-    posted = requests.post(f"{sandbox.url}/api/voices", json={}, timeout=10)
-    assert (posted.status_code, posted.headers["Allow"]) == (405, "GET, HEAD")
+    assert requests.post(f"{sandbox.url}/api/voices", json={}, timeout=10).status_code == 405
 
 
 def test_previews_are_audio(sandbox: Sandbox) -> None:
-    kinds, sounds = set(), set()
-    for voice in sandbox.api.voices[:60]:
+    signatures = {}
+    for voice in sandbox.api.voices[:12]:
         public = f"http://localhost:{sandbox.port}/audio/{voice['voiceId']}.wav"
         preview = f"{sandbox.url}/api/voices/{voice['voiceId']}/preview"
         assert voice["previewUrl"] in (preview, public, None)
-        answer = get(preview)
-        kinds.add(kind := answer.headers["Content-Type"])
-        if kind == "text/plain":
-            frames = re.findall(rb"\xff\xf3\x48\xc4.{140}", answer.content, re.DOTALL)
-            assert b"".join(frames) == answer.content  # MP3
-        sounds.add(sound := get(public, None).content)
-        with wave.open(io.BytesIO(sound)) as recording:
-            assert 0.5 < recording.getnframes() / recording.getframerate() < 2
-            assert max(memoryview(recording.readframes(-1)).cast("h")) > 8_000
-    assert kinds == {"audio/wav", "text/plain"}
-    assert len(sounds) > 50
+        response = get(preview)
+        signatures[response.headers["Content-Type"]] = response.content[:4]
+        with wave.open(io.BytesIO(get(public, None).content)) as recording:
+            assert recording.getnframes() == recording.getframerate()  # one second
+    assert signatures == {"audio/wav": b"RIFF", "text/plain": b"\xff\xf3\x48\xc4"}  # MP3
 
 
 def test_stopping_ends_hung_and_idle_connections() -> None:
@@ -130,71 +106,50 @@ def test_stopping_ends_hung_and_idle_connections() -> None:
         assert session.get(sandbox.url).status_code == 404
         with pytest.raises(requests.Timeout):
             requests.get(f"{sandbox.url}/api/voices", timeout=0.2)
-    with pytest.raises(requests.ConnectionError):
-        get(sandbox.url)
+
+
+@pytest.mark.parametrize(
+    ("fault", "statuses"),
+    [
+        ("key_revoked", [401, 401, 401]),
+        ("rate_limited_once", [429, 200, 200]),
+        ("error_once", [500, 200, 200]),
+        ("preview_refused", [200, 200, 400]),
+    ],
+)
+def test_faults(fault: str, statuses: list[int]) -> None:
+    with Sandbox(fault=fault) as sandbox:
+        paths = ["", "", f"/{sandbox.api.voices[0]['voiceId']}/preview"]
+        responses = [get(f"{sandbox.url}/api/voices{path}") for path in paths]
+        assert [response.status_code for response in responses] == statuses
 
 
 @contextlib.contextmanager
-def command(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
-    """Run the sandbox as a command; give its process, its URL and what it prints at its start."""
-    line = [sys.executable, "-m", "sandbox", "--port", "0", *arguments]
+def run(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    line = [sys.executable, "-m", "sandbox", *arguments]
     pipe = subprocess.PIPE
     with subprocess.Popen(line, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as process:
-        try:
-            assert process.stdout
-            text = "".join(iter(process.stdout.readline, "Ctrl-C ends it.\n"))
-            yield process, re.findall(r"URL +(http://\S+)\n", text)[0], text
-        finally:
-            process.kill()
+        yield process
+        process.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_command_serves_until_it_is_told_to_end(number: signal.Signals) -> None:
-    options = ("--key", "a", "--key", "b", "--voices", "12", "--latency", "30")
-    with command(*options) as (process, url, text):
-        assert f"curl -H 'X-API-Key: a' '{url}/api/voices?pageSize=3'" in text
-        assert get(f"{url}/api/voices").status_code == 401
-        answer = get(f"{url}/api/voices", "b")
-        assert (len(answer.json()["results"]), answer.elapsed.total_seconds() >= 0.03) == (12, True)
+def test_command_stops_on_a_signal(number: signal.Signals) -> None:
+    options = ("--port=0", "--key=a", "--key=b", "--voices=12", "--latency=30", "--fault=slow")
+    with run(*options) as process:
+        assert process.stdout
+        text = "".join(iter(process.stdout.readline, "Press Ctrl-C to stop.\n"))
+        assert re.search(r"curl -H 'X-API-Key: a' 'http://\S+/api/voices\?pageSize=3'", text)
+        assert FAULTS["slow"].does in text
         process.send_signal(number)
-        assert process.wait(10) == 0
-        assert process.stderr
-        assert process.stderr.read() == ""
+        assert (process.wait(10), process.communicate()[1]) == (0, "")
 
 
-FAULTY = [
-    ("key_revoked", [401, 401], 401),
-    ("rate_limited_once", [429, 200], 200),
-    ("error_once", [500, 200], 200),
-    ("error", [500, 500], 200),
-    ("next_elsewhere", [200, 200], 200),
-    ("preview_refused", [200, 200], 400),
-]
-
-
-@pytest.mark.parametrize(("fault", "pages", "preview"), FAULTY)
-def test_faults(fault: str, pages: list[int], preview: int) -> None:
-    with command("--fault", fault) as (_, url, text):
-        assert FAULTS[fault].does in text
-        answers = [get(f"{url}/api/voices") for _ in pages]
-        assert [answer.status_code for answer in answers] == pages
-        assert ("Retry-After" in answers[0].headers) == (pages[0] == 429)
-        away = pages[0] == 200 and not answers[0].json()["next"].startswith(url)
-        assert away == (fault == "next_elsewhere")
-        voice_id = make_voices(1, base_url=url)[0]["voiceId"]
-        assert get(f"{url}/api/voices/{voice_id}/preview").status_code == preview
-
-
-def test_command_explains_itself(sandbox: Sandbox) -> None:
-    def run(argument: str) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, "-m", "sandbox", argument]
-        return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=30)
-
-    listed = run("--list-faults")
-    assert all(f"{name} " in listed.stdout for name in FAULTS)
-    taken = run(f"--port={sandbox.port}")
-    assert (taken.returncode, len(taken.stderr.splitlines())) == (1, 1)
-    assert "taken: choose another with --port" in taken.stderr
-    for wrong in ("--fault=x", "--port=70000", "--voices=-1", "--latency=x"):
-        refused = run(wrong)
-        assert (refused.returncode, "Traceback" in refused.stderr) == (2, False)
+def test_command_explains_errors(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list-faults"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(FAULTS)
+    with pytest.raises(SystemExit, match="2"):
+        main(["--fault=x"])
+    with run(f"--port={sandbox.port}") as process:
+        assert "is in use. Choose another port with --port." in process.communicate()[1]
+        assert process.returncode == 1

@@ -165,7 +165,7 @@ def test_administrators_are_told_once_of_failures_and_once_of_their_end(
         for failures in range(1, 6):
             run_task()
             assert subjects() == (["Scheduled syncs fail"] if failures >= 3 else [])
-        assert "Ultravox answered with status 400" in str(mail.outbox[0].body)
+        assert "Ultravox had a problem (400)" in str(mail.outbox[0].body)
         assert (mail.outbox[0].to, mail.outbox[0].from_email) == (
             ["ada@example.com"],
             "voices@example.com",

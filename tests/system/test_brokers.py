@@ -169,7 +169,7 @@ def test_a_failed_sync_is_over_and_logged_in_one_line(
     log = site.log("worker")
     assert "Traceback" not in log
     assert API_KEY not in log
-    lines = [line for line in log.splitlines() if "Ultravox answered with status 400" in line]
+    lines = [line for line in log.splitlines() if "Ultravox had a problem (400)" in line]
     assert len(lines) == 1
 
 

@@ -10,7 +10,6 @@ from django.conf import settings
 
 from tests.support.environment import ENVIRONMENT
 from tests.support.project import ROOT
-from tests.ultravox import FAULTS
 
 README = (ROOT / "README.md").read_text()
 SETTINGS = (ROOT / "voiceproject/settings.py").read_text()
@@ -66,17 +65,6 @@ def test_readme_names_files_and_targets_that_exist() -> None:
         assert any((ROOT / folder / file).exists() for folder in folders), file
     for file in re.findall(r"\]\((docs/[^)]+)\)", README):
         assert (ROOT / file).exists()
-
-
-def test_reliability_tells_of_what_was_tried() -> None:
-    page, cases = (
-        (ROOT / f"docs/{n}.md").read_text() for n in ("reliability", "reliability-cases")
-    )
-    assert {name for name in FAULTS if f"::test_client_meets[{name}]`" not in cases} == set()
-    for section in cases.split("\n## ")[1:]:
-        title, rows = section.partition("\n")[0], section.count("` |\n")
-        assert f"| {title} | {rows} |" in page
-        assert rows > 0
 
 
 def test_changelog_begins_with_what_is_unreleased() -> None:
