@@ -17,7 +17,6 @@ from prometheus_client.registry import Collector
 
 from agencies.models import Agency
 from operations.models import PrunedRuns
-from voices import keys
 from voices.models import ANSWERS, Alarm, SyncRun, Voice
 from voices.runs import OPEN_RUNS
 
@@ -91,7 +90,7 @@ def _gauges() -> Iterator[Metric]:
     newest = SUCCEEDED.order_by("-finished_at").first()
     succeeded_at = newest.finished_at.timestamp() if newest and newest.finished_at else 0
     oldest = OPEN_RUNS.order_by("started_at").first()
-    refused = keys.with_trial(Agency.objects.all()).filter(key_refused=True)  # type: ignore[misc]
+    rejected = Agency.objects.filter(key_works=False)
     figures: dict[str, tuple[float, str]] = {
         "last_success_timestamp_seconds": (
             succeeded_at,
@@ -106,7 +105,10 @@ def _gauges() -> Iterator[Metric]:
             max(0, (now - oldest.started_at).total_seconds()) if oldest else 0,
             "How long the oldest of them is open.",
         ),
-        "keys_refused": (refused.count(), "Agencies whose key Ultravox refused in its last sync."),
+        "keys_refused": (
+            rejected.count(),
+            "Agencies whose key Ultravox rejected when it was last used.",
+        ),
         "stored_voices": (Voice.objects.count(), "Voices in the table."),
     }
     if newest:

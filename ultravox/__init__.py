@@ -1,6 +1,7 @@
 """The client of the Ultravox API. Knows no Django model."""
 
 from ultravox.client import KEY_STATUSES, REDIRECT_STATUSES, Page, UltravoxClient
+from ultravox.keys import check_key
 from ultravox.preview import get_preview
 from ultravox.transport import Response, server_of
 
@@ -10,6 +11,7 @@ __all__ = [
     "Page",
     "Response",
     "UltravoxClient",
+    "check_key",
     "get_preview",
     "server_of",
 ]

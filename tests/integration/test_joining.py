@@ -13,7 +13,6 @@ from django.db import OperationalError, connection, connections
 from django.utils import timezone
 from rest_framework_simplejwt.tokens import AccessToken
 
-from agencies.fields import Ciphertext
 from agencies.models import Agency
 from tests.support.environment import ENVIRONMENT, SERVICE_KEY
 from tests.support.project import END_OTHER_SESSIONS, SLOW, STEPS, Database, Project, wait_for
@@ -306,7 +305,7 @@ class TestInOneProcess:
     def test_a_herd_is_one_sync(self, ultravox: Ultravox, agency: Agency) -> None:
         """However soon each ends: a key that cannot be decrypted, and a listing that comes at once."""
         Agency.objects.create(
-            name="Broken", ultravox_api_key=Ciphertext("x"), created_at="2019-01-01T00:00:00Z"
+            name="Broken", encrypted_key="x", created_at="2019-01-01T00:00:00Z"
         )
         ultravox.voices = ultravox.voices[:3]
         ready = threading.Barrier(20)

@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
-        ('agencies', '0001_initial'),
+        ('agencies', '0001_squashed_0002_email_address'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
