@@ -1,7 +1,7 @@
 import time
 from typing import Any
 
-from axes.admin import AccessAttemptAdmin, AccessLogAdmin, IsLockedOutFilter
+from axes.admin import AccessAttemptAdmin, IsLockedOutFilter
 from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django import forms
 from django.conf import settings
@@ -18,6 +18,7 @@ from agencies.models import Agency, User
 from ultravox import check_key
 from voiceproject.errors import KeyRejected, ServiceError, UltravoxError
 
+KEY_FIELDS = ("stored_key", "key_status", "key_checked_at")
 KEY_STATUSES = {None: "Not used yet", True: "Works", False: "Rejected"}
 
 
@@ -45,16 +46,9 @@ class AgencyForm(forms.ModelForm):
 @admin.register(Agency)
 class AgencyAdmin(admin.ModelAdmin):
     form = AgencyForm
-    list_display = ("name", "stored_key", "key_status", "key_checked_at", "updated_at")
+    list_display = ("name", *KEY_FIELDS, "updated_at")
     search_fields = ("name", "id")
-    readonly_fields = (
-        "stored_key",
-        "key_status",
-        "key_checked_at",
-        "id",
-        "created_at",
-        "updated_at",
-    )
+    readonly_fields = (*KEY_FIELDS, "id", "created_at", "updated_at")
     fields = ("name", "new_key", "remove_key", *readonly_fields)
     actions = ("test_key",)
 
@@ -162,14 +156,6 @@ class FailedLoginsAdmin(AccessAttemptAdmin):
     list_display = ("username", "ip_address", "attempt_time", "failures_since_start", "status")
     list_filter = (IsLockedOutFilter,)
     actions = ()  # those of axes fail
-
-
-@admin.register(AccessLog)
-class KnownAddressesAdmin(AccessLogAdmin):
-    """Addresses from which users have logged in: see lockout.py."""
-
-    list_display = ("username", "ip_address", "attempt_time")
-    list_filter = ()
 
 
 @admin.register(Group)

@@ -3,7 +3,7 @@
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from agencies.encryption import fernet, rotate
+from agencies.encryption import encrypt, fernet
 from agencies.models import Agency
 from voiceproject.errors import CredentialsUnavailable, NoApiKey
 
@@ -71,7 +71,7 @@ def rotate_credentials() -> list[Agency]:
     unreadable = []
     for agency in agencies_with_key():
         try:
-            rotated = rotate(agency.encrypted_key or "")
+            rotated = encrypt(agency.ultravox_api_key)
         except CredentialsUnavailable:
             unreadable.append(agency)
         else:

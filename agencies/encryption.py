@@ -27,8 +27,3 @@ def decrypt(ciphertext: str) -> str:
         return fernet().decrypt(ciphertext.encode()).decode()
     except (InvalidToken, UnicodeError) as error:
         raise CredentialsUnavailable() from error
-
-
-def rotate(ciphertext: str) -> str:
-    """Return the same text, encrypted with the first key. Raises CredentialsUnavailable."""
-    return encrypt(decrypt(ciphertext))

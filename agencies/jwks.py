@@ -12,13 +12,7 @@ import requests
 logger = logging.getLogger(__name__)
 
 # Raised by requests and PyJWT when there is no response, or when it is not a key set.
-UNREADABLE = (
-    requests.RequestException,
-    jwt.PyJWTError,
-    ValueError,
-    TypeError,
-    AttributeError,
-)
+UNREADABLE = (requests.RequestException, jwt.PyJWTError, ValueError, TypeError, AttributeError)
 
 
 class KeySet:
@@ -45,12 +39,15 @@ class KeySet:
         """Return the public key with that `kid`, or None if there is none of that type."""
         if not isinstance(kid, str):
             return None
-        is_old = time.monotonic() - self._read_at > self.LIFETIME
-        if kid not in self._keys or is_old:
+        if not self._is_cached(kid):
             with self._lock:
-                self._look_up(kid)
+                if not self._is_cached(kid):  # another thread may have fetched it
+                    self._look_up(kid)
         key = self._keys.get(kid)
         return key.key if key is not None and key.key_type == key_type else None
+
+    def _is_cached(self, kid: str) -> bool:
+        return kid in self._keys and time.monotonic() - self._read_at < self.LIFETIME
 
     def _look_up(self, kid: str) -> None:
         now = time.monotonic()

@@ -16,12 +16,7 @@ class Agency(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.TextField()
     encrypted_key = models.TextField(
-        "encrypted Ultravox API key",
-        db_column="ultravox_api_key",
-        null=True,
-        blank=True,
-        default="",
-        editable=False,
+        db_column="ultravox_api_key", null=True, blank=True, default=""
     )
     # Whether Ultravox accepted the key when it was last used. Null: not used since it was entered.
     key_works = models.BooleanField(null=True, editable=False)

@@ -29,20 +29,16 @@ def client_ip(request: HttpRequest | Request) -> str:
     """
     reported = BaseThrottle().get_ident(request)  # type: ignore[arg-type]  # it reads META only
     for text in (reported, request.META.get("REMOTE_ADDR", "")):
-        for address in (text, _without_port(text)):
-            with contextlib.suppress(ValueError):
-                return _network(address)
+        with contextlib.suppress(ValueError):
+            return _network(text)
     return str(IPv4Address(0))
 
 
-def _without_port(text: str) -> str:
-    with contextlib.suppress(ValueError):
-        return urlsplit(f"//{text}").hostname or ""
-    return ""
-
-
 def _network(text: str) -> str:
-    address = ip_address(text)
+    try:
+        address = ip_address(text)
+    except ValueError:
+        address = ip_address(urlsplit(f"//{text}").hostname or "")  # without the port
     if isinstance(address, IPv4Address):
         return str(address)
     if address.ipv4_mapped:

@@ -28,9 +28,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         db_column="ultravox_api_key",
                         default="",
-                        editable=False,
                         null=True,
-                        verbose_name="encrypted Ultravox API key",
                     ),
                 ),
                 (

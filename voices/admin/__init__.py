@@ -1,5 +1,5 @@
-"""The admin pages of voices, runs and the schedule."""
+"""The admin pages of voices and runs."""
 
-from voices.admin import runs, schedule, voices
+from voices.admin import runs, voices
 
-__all__ = ["runs", "schedule", "voices"]
+__all__ = ["runs", "voices"]
