@@ -48,11 +48,11 @@ def key_of(agency: Agency) -> str:
 
 
 def test_only_the_column_is_encrypted() -> None:
-    agency = Agency.objects.create(name="Agency", ultravox_api_key=KEY)
-    assert agency.ultravox_api_key == KEY
-    assert Fernet(CREDENTIALS_KEY).decrypt(stored_key(agency) or "") == KEY.encode()
+    agency = Agency.objects.create(name="Agency", ultravox_api_key=f" {KEY}\n")
+    assert agency.ultravox_api_key == f" {KEY}\n"
+    assert Fernet(CREDENTIALS_KEY).decrypt(stored_key(agency) or "").decode() == f" {KEY}\n"
     loaded = Agency.objects.get()
-    assert (loaded.ultravox_api_key, get_agency_credentials(loaded)) == (KEY, KEY)
+    assert (loaded.ultravox_api_key, get_agency_credentials(loaded)) == (f" {KEY}\n", KEY)
     loaded.name, before = "Another name", stored_key(agency)
     loaded.save()
     assert stored_key(agency) == before
@@ -78,10 +78,6 @@ def test_a_blank_key_counts_as_none(blank: str | None) -> None:
     assert not has_key(agency)
     assert agencies_with_key().exists() == bool(blank)
     assert key_hint(create("Null", None)) == "none"
-
-
-def test_spaces_around_a_key_are_removed() -> None:
-    assert key_of(Agency.objects.create(name="Agency", ultravox_api_key=f" {KEY}\n")) == KEY
 
 
 @pytest.mark.parametrize("key", ["a\nb", "a\0b", "schlüssel", "a\x7f"])
@@ -142,20 +138,11 @@ def test_a_key_check_is_stored_until_the_key_changes(agency: Agency) -> None:
 # Rotation
 
 
-def test_the_first_key_encrypts_and_all_decrypt(settings: Any) -> None:
-    settings.CREDENTIALS_KEYS = [NEW, OLD]
-    old = create("Old", encrypted_with(OLD))
-    new = Agency.objects.create(name="New", ultravox_api_key=KEY)
-    assert key_of(old) == KEY
-    settings.CREDENTIALS_KEYS = [NEW]
-    assert key_of(new) == KEY
-    with pytest.raises(CredentialsUnavailable):
-        key_of(old)
-
-
 def test_rotation(settings: Any, capsys: pytest.CaptureFixture[str]) -> None:
     settings.CREDENTIALS_KEYS = [NEW, OLD]
-    old, new = create("old", encrypted_with(OLD)), create("new", encrypted_with(NEW))
+    old = create("old", encrypted_with(OLD))
+    new = Agency.objects.create(name="new", ultravox_api_key=KEY)
+    assert key_of(old) == KEY
     empty, null = create("empty", ""), create("null", None)
     call_command("rotate_credentials")
     assert capsys.readouterr().out == "Rotated 2 keys\n"
@@ -166,19 +153,20 @@ def test_rotation(settings: Any, capsys: pytest.CaptureFixture[str]) -> None:
     settings.CREDENTIALS_KEYS = [NEW]
     assert [key_of(agency) for agency in (old, new, last)] == [KEY] * 3
     assert [stored_key(agency) for agency in (empty, null, lost)] == ["", None, before]
-
-
-@pytest.mark.parametrize("keys", [[], ["malformed"], [NEW, "malformed"]])
-def test_rotation_without_usable_keys_changes_nothing(settings: Any, keys: list[str]) -> None:
-    agency = create("Agency", encrypted_with(CREDENTIALS_KEY))
-    before = stored_key(agency)
-    settings.CREDENTIALS_KEYS = keys
+    settings.CREDENTIALS_KEYS = [NEW, "malformed"]
+    before = stored_key(new)
     with pytest.raises(CommandError, match="CREDENTIALS_KEYS"):
         call_command("rotate_credentials")
-    assert stored_key(agency) == before
+    assert stored_key(new) == before
 
 
-# CREDENTIALS_KEYS
+# Settings
+
+
+def test_checks_of_other_settings(settings: Any) -> None:
+    settings.SECRET_KEY = settings.SUPABASE_JWT_SECRET = "the secret key"
+    settings.CELERY_BROKER_URL = "rediss//127.0.0.1"
+    assert {message.id for message in checks.run_checks()} == {"agencies.E004", "voices.E002"}
 
 
 @pytest.mark.parametrize(
@@ -198,20 +186,6 @@ def test_checks_of_keys(settings: Any, keys: list[str], expected: list[str]) -> 
             call_command("check")
         assert "Fernet.generate_key()" in str(caught.value)
         assert not any(key in str(caught.value) for key in keys)
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "expected"),
-    [
-        ("SUPABASE_JWT_SECRET", "the secret key", "agencies.E004"),
-        ("CELERY_BROKER_URL", "rediss//127.0.0.1", "voices.E002"),
-        ("CELERY_BROKER_URL", "http://127.0.0.1", "voices.E002"),
-    ],
-)
-def test_checks_of_other_settings(settings: Any, name: str, value: Any, expected: str) -> None:
-    settings.SECRET_KEY = "the secret key"
-    setattr(settings, name, value)
-    assert [message.id for message in checks.run_checks()] == [expected]
 
 
 @pytest.mark.parametrize("keys", [[], ["malformed"], [LOST]])

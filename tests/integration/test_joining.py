@@ -304,9 +304,7 @@ class TestInOneProcess:
 
     def test_a_herd_is_one_sync(self, ultravox: Ultravox, agency: Agency) -> None:
         """However soon each ends: a key that cannot be decrypted, and a listing that comes at once."""
-        Agency.objects.create(
-            name="Broken", encrypted_key="x", created_at="2019-01-01T00:00:00Z"
-        )
+        Agency.objects.create(name="Broken", encrypted_key="x", created_at="2019-01-01T00:00:00Z")
         ultravox.voices = ultravox.voices[:3]
         ready = threading.Barrier(20)
 

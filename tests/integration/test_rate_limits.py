@@ -1,15 +1,12 @@
 """Limits against guesses and floods: 429 above a limit, and only for the caller who exceeds it."""
 
 import itertools
-import re
-from collections.abc import Callable
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 import time_machine
 from django.test import Client
 from rest_framework.throttling import SimpleRateThrottle
@@ -19,8 +16,7 @@ from agencies.hashers import Argon2PasswordHasher
 from agencies.models import User
 from tests.support.answers import ADDRESSES, REFRESH, TOKEN, assert_error
 from tests.support.environment import PASSWORD, SERVICE_KEY
-from tests.support.project import Project, free_port
-from tests.support.services import redis_database
+from tests.support.project import free_port
 from tests.ultravox import Ultravox
 
 SYNC = ADDRESSES[0]
@@ -89,16 +85,6 @@ def test_failed_logins_lock_the_account_for_that_address(users: list[User], addr
         assert log_in(PASSWORD, "10.1.0.2", address=other).status_code == status
 
 
-def test_a_lock_ends(users: list[User]) -> None:
-    for _ in range(LOGINS):
-        log_in("wrong", "10.1.0.1")
-    early = datetime.now(UTC) + LOCKED * 0.9
-    with time_machine.travel(early):
-        assert_limited(log_in(PASSWORD, "10.1.0.1"), LOCKED.total_seconds())  # locks it again
-    with time_machine.travel(early + LOCKED * 1.1):
-        assert log_in(PASSWORD, "10.1.0.1").status_code == 200
-
-
 def test_guesses_from_many_addresses_are_slowed_down(users: list[User]) -> None:
     known, new = "192.0.2.1", "2001:db8:2::1"
     assert log_in(PASSWORD, known).status_code == 200
@@ -135,20 +121,12 @@ def test_addresses_as_proxies_report_them(
     assert log_in(PASSWORD, other).status_code == 200
 
 
-def test_many_logins_at_once_take_little_memory() -> None:
-    def peak() -> int:
-        """Return the most memory that this process had since the last reset, in MB."""
-        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-        assert found
-        return int(found[1]) // 1000
-
+def test_passwords_are_hashed_four_at_a_time() -> None:
     hasher = Argon2PasswordHasher()
     encoded = hasher.encode(PASSWORD, hasher.salt())
-    Path("/proc/self/clear_refs").write_text("5")  # resets the peak. Source: proc(5)
-    before = peak()
-    with ThreadPoolExecutor(32) as pool:
-        assert all(pool.map(hasher.verify, [PASSWORD] * 32, [encoded] * 32))
-    assert peak() - before < 250
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(hasher.verify, [PASSWORD] * 8, [encoded] * 8))
+    assert sum(thread.name.startswith("hash") for thread in threading.enumerate()) == 4
 
 
 # Requests
@@ -191,17 +169,6 @@ def test_failed_authentications_are_limited_by_address(users: list[User]) -> Non
         assert_limited(post(ADDRESSES[1], ip, **headers))
     assert post(SYNC, ip, **bearer(users[0])).status_code == 200
     assert_error(post(SYNC, "10.6.0.2"), 401, "not_authenticated")
-
-
-@pytest.mark.broker
-def test_machines_count_together_in_redis(project: Callable[..., Project]) -> None:
-    with redis_database() as cache:
-        limited = project(CACHE_URL=cache, RATE_LIMIT_FAILED="4/hour", WEB_CONCURRENCY="1")
-        machines = [limited.serve(), limited.serve()]
-        for machine in machines * 2:
-            assert_error(requests.post(machine + SYNC), 401, "not_authenticated")
-        for machine in machines:
-            assert_limited(requests.post(machine + SYNC))
 
 
 def test_without_redis_nothing_is_limited(

@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import json
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -61,13 +60,12 @@ def log_in(client: Client, email: str = EMAIL, password: str = PASSWORD) -> Any:
 # This service's tokens: how users get them
 
 
-@pytest.mark.parametrize("end", ["/", ""])
-def test_log_in_and_refresh(client: Client, user: User, end: str) -> None:
+def test_log_in_and_refresh(client: Client, user: User) -> None:
     login = {"email": user.email, "password": PASSWORD}
-    tokens = post(client, TOKEN.rstrip("/") + end, login).json()
+    tokens = post(client, TOKEN.rstrip("/"), login).json()
     assert set(tokens) == {"access", "refresh"}
     assert authenticate(tokens["access"]) == user
-    response = post(client, REFRESH.rstrip("/") + end, {"refresh": tokens["refresh"]})
+    response = post(client, REFRESH.rstrip("/"), {"refresh": tokens["refresh"]})
     assert (response.status_code, set(response.json())) == (200, {"access"})
     assert response["Cache-Control"] == "no-store"
     assert authenticate(response.json()["access"]) == user
@@ -85,17 +83,6 @@ def test_an_email_address_in_any_spelling_is_one_user(client: Client, db: None) 
         assert log_in(client, email).status_code == 200, email
 
 
-def test_a_password_keeps_its_spaces(client: Client, db: None) -> None:
-    User.objects.create_user(EMAIL, "  spaced  ")
-    assert log_in(client, password="  spaced  ").status_code == 200
-    assert_error(log_in(client, password="spaced"), 401, "invalid_credentials")
-
-
-WRONG = [
-    *((EMAIL, password) for password in ("wrong", PASSWORD.upper(), f"{PASSWORD} ", "x" * 100_000)),
-    *((email, PASSWORD) for email in ("nobody@example.com", "no address", "inactive@example.com")),
-    ("' OR 1=1 --", PASSWORD),
-]
 UNREADABLE: list[Any] = [
     *({}, [], None, 7, b"", b"[" * 100_000, b'{"email": "user@exam', b'{"email": NaN}', b"\xff{"),
     *({"email": EMAIL}, {"password": PASSWORD}, {"username": EMAIL, "password": PASSWORD}),
@@ -107,7 +94,13 @@ UNREADABLE: list[Any] = [
 
 def test_wrong_email_or_password(client: Client, user: User) -> None:
     User.objects.create_user("inactive@example.com", PASSWORD, is_active=False)
-    for email, password in WRONG:
+    User.objects.create_user("spaces@example.com", f" {PASSWORD} ")
+    assert log_in(client, "spaces@example.com", f" {PASSWORD} ").status_code == 200
+    for email, password in (
+        *((EMAIL, wrong) for wrong in ("wrong", PASSWORD.upper(), f"{PASSWORD} ", "x" * 100_000)),
+        *((f"{name}@example.com", PASSWORD) for name in ("nobody", "inactive", "spaces")),
+        ("not an address", PASSWORD),
+    ):
         assert_error(log_in(client, email, password), 401, "invalid_credentials", PASSWORD)
 
 
@@ -115,14 +108,12 @@ def test_wrong_email_or_password(client: Client, user: User) -> None:
 def test_requests_that_cannot_be_read(client: Client, user: User, address: str) -> None:
     for body in UNREADABLE:
         assert_error(post(client, address, body), 400, "invalid_request", PASSWORD)
-    for content_type in ("text/plain", "application/xml", "nonsense", ";;=/"):
-        response = post(client, address, b"{}", content_type)
-        assert_error(response, 415, "unsupported_media_type")
     for content_type in ("multipart/form-data", "application/json; charset=klingon"):
         assert_error(post(client, address, b"\xff\0{", content_type), 400, "invalid_request")
-    assert post(client, address, {"email": "x" * 3_000_000}).status_code in (400, 413)
-    for method in ("GET", "PUT", "DELETE", "PATCH", "TRACE"):
-        assert_error(client.generic(method, address), 405, "method_not_allowed")
+    for content_type in ("text/plain", "nonsense", ";;=/"):
+        response = post(client, address, b"{}", content_type)
+        assert_error(response, 415, "unsupported_media_type")
+    assert_error(client.get(address), 405, "method_not_allowed")
 
 
 def test_only_a_valid_refresh_token_refreshes(client: Client, user: User) -> None:
@@ -154,7 +145,6 @@ def own(user: User, **changes: Any) -> str:
         ("iss", ["another", None]),
         ("aud", ["another", None]),
         ("user_id", [None, str(uuid.uuid4()), "not-a-uuid", 7, ["a"], {"a": 1}, "\0", "\ud800"]),
-        ("nbf", [NOW + 3600]),
     ],
 )
 def test_own_token_with_a_wrong_claim(user: User, claim: str, values: list[Any]) -> None:
@@ -171,10 +161,7 @@ def test_own_token_with_a_wrong_signature(user: User) -> None:
         jwt.encode(payload, SECRET, "HS256"),
         jwt.encode(payload, OWN_SECRET, "HS512"),
         signing_key("ec").sign(payload),
-        f"{none}.{body}.",
-        f"{none}.{body}.{signature}",
-        f"{head}.{body}",
-        f"{head}.{body}.{signature[:-4]}AAAA",
+        *(f"{none}.{body}.", f"{none}.{body}.{signature}", f"{head}.{body}"),
         f"{head}.{token_of(payload | {'jti': 'other'})}.{signature}",
     ):
         assert authenticate(token) == INVALID_TOKEN, token
@@ -201,13 +188,10 @@ def claim(supabase: KeySetServer, user: User) -> Claims:
 
 
 def signed(payload: dict[str, Any], algorithm: str) -> str:
-    match algorithm:
-        case "HS256":
-            return sign(payload, SECRET, "HS256")
-        case "ES256":
-            return signing_key("ec").sign(payload)
-        case _:
-            return signing_key("rsa", "RS256").sign(payload)
+    if algorithm == "HS256":
+        return sign(payload, SECRET, "HS256")
+    key = signing_key("ec") if algorithm == "ES256" else signing_key("rsa", "RS256")
+    return key.sign(payload)
 
 
 def test_a_token_of_either_issuer_syncs(
@@ -243,11 +227,9 @@ def test_tokens_of_a_former_user(client: Client, user: User, claim: Claims, chan
 
 
 def test_supabase_token_with_unusual_claims(user: User, claim: Claims) -> None:
-    for changes in (
-        *({"role": None}, {"iat": None}, {"iat": NOW + 30}, {"nbf": NOW - 10}, {"extra": ["b"]}),
-        *({"sub": str(user.pk).upper()}, {"aud": ["authenticated"]}),
-    ):
-        assert authenticate(signed(claim(**changes), "HS256")) == user, changes
+    changes: dict[str, Any] = {"role": None, "iat": NOW + 30, "nbf": NOW - 10, "extra": ["b"]}
+    changes |= {"sub": str(user.pk).upper(), "aud": ["authenticated"]}
+    assert authenticate(signed(claim(**changes), "HS256")) == user
 
 
 @pytest.mark.parametrize(
@@ -278,19 +260,14 @@ def test_a_public_key_is_not_a_secret(claim: Claims, supabase: KeySetServer) -> 
     assert supabase.paths == []
 
 
-@pytest.mark.parametrize(
-    "algorithm",
-    ["none", "NONE", "", "HS384", "HS512", "hs256", "ES384", "PS256", 7, None, ["HS256"]],
-)
-def test_other_algorithms(
-    claim: Claims, supabase: KeySetServer, settings: Any, algorithm: Any
-) -> None:
+def test_other_algorithms(claim: Claims, supabase: KeySetServer, settings: Any) -> None:
     settings.SUPABASE_JWT_SECRET = SECRET * 2  # as long as HS512 requires
-    content = token_of({"alg": algorithm, "typ": "JWT", "kid": "ec"}, claim())
-    tokens = [f"{content}.", f"{content}.{encode(b'signature')}", content]
-    if algorithm in ("HS384", "HS512"):
-        tokens.append(jwt.encode(claim(), SECRET * 2, algorithm, headers={"kid": "ec"}))
-    assert {authenticate(token) for token in tokens} == {INVALID_TOKEN}
+    for algorithm in ("none", "NONE", "", "hs256", "ES384", "PS256", 7, None, ["HS256"]):
+        content = token_of({"alg": algorithm, "typ": "JWT", "kid": "ec"}, claim())
+        for token in (f"{content}.", f"{content}.{encode(b'signature')}", content):
+            assert authenticate(token) == INVALID_TOKEN, token
+    for algorithm in ("HS384", "HS512"):
+        assert authenticate(jwt.encode(claim(), SECRET * 2, algorithm)) == INVALID_TOKEN
     assert supabase.paths == []
 
 
@@ -303,25 +280,10 @@ def test_each_algorithm_needs_its_own_kind_of_key(claim: Claims, supabase: KeySe
         rsa.sign(claim(), kid="ec"),
         stranger.sign(claim(), kid="ec"),
         stranger.sign(claim(), kid="shared"),
-        jwt.encode(claim(), rsa.private, "RS512", headers={"kid": "rsa"}),
         jwt.encode(claim(), rsa.private, "PS256", headers={"kid": "rsa"}),
-        jwt.encode(claim(), ec.private, "ES256"),
         jwt.encode(claim(), b"s" * 32, "HS256", headers={"kid": "shared"}),
     ):
         assert authenticate(token) == INVALID_TOKEN, token
-
-
-def test_keys_in_a_token_are_not_used(claim: Claims, supabase: KeySetServer) -> None:
-    stranger = signing_key("stranger")
-    with KeySetServer(stranger) as other:
-        url = f"{other.url}{PATH}"
-        for header in (
-            *({"jwk": stranger.jwk}, {"jku": url}, {"x5u": other.url}, {"jku": url, "kid": "ec"}),
-            *({"kid": "../../../dev/null"}, {"kid": url}),
-            {"kid": "ec", "crit": ["exp"], "exp": 1},
-        ):
-            assert authenticate(stranger.sign(claim(), **header)) == INVALID_TOKEN, header
-        assert other.paths == []
 
 
 @pytest.mark.parametrize("unset", ["URL", "JWT_SECRET"])
@@ -335,22 +297,14 @@ def test_without_a_supabase_setting(
     content = token_of({"alg": "HS256"}, claim())
     signature = hmac.new(b"", content.encode(), hashlib.sha256).digest()
     assert authenticate(f"{content}.{encode(signature)}") == INVALID_TOKEN
-    settings.SUPABASE_URL = settings.SUPABASE_JWT_SECRET = ""
-    assert authenticate(signed(claim(), "HS256")) == INVALID_TOKEN
 
 
+HEADERS: list[Any] = [None, [], 7, b"", b"[" * 5000, b'{"alg":"\xff"}', {"alg": "RS256", "kid": 7}]
 GARBAGE = [
     *("x", "...", "a b c", "a,b,c", "." * 8192, "e30=.e30=.eA==", "\xe9\xff.\xe9.\xe9"),
-    *(
-        token_of(header, {}, b"x")
-        for header in (None, [], {}, 7, b"", b"[" * 5000, b'{"alg":"\xff"}')
-    ),
-    *(
-        token_of({"alg": "RS256", "kid": kid}, {}, b"x")
-        for kid in (None, 7, {"rsa": 1}, "\ud800", "x" * 5900)
-    ),
+    *(token_of(header, {}, b"x") for header in HEADERS),
+    token_of({"alg": "RS256", "kid": "\ud800"}, {}, b"x"),
     token_of({}, b"[" * 5000, b"x"),
-    token_of({"alg": "HS256", "b64": False, "crit": ["b64"]}, {}, b"x"),
 ]
 
 
@@ -367,13 +321,16 @@ def authenticate_each(claim: Claims) -> list[User | str]:
     return [authenticate(signed(claim(), algorithm)) for algorithm in ALGORITHMS]
 
 
-@pytest.mark.parametrize("fault", KeySetServer.FAULTS)
+@pytest.mark.parametrize("fault", [*KeySetServer.FAULTS, "hang"])
 def test_cached_keys_work_while_the_server_is_down(
     user: User, claim: Claims, supabase: KeySetServer, monkeypatch: Any, fault: str
 ) -> None:
+    monkeypatch.setattr(KeySet, "TIMEOUT", 0.2)
     assert authenticate_each(claim) == [user] * 3
     supabase.fault = fault
-    assert authenticate(signing_key("new").sign(claim())) == INVALID_TOKEN
+    for kid in ("new", "another"):
+        assert authenticate(signing_key("new").sign(claim(), kid=kid)) == INVALID_TOKEN
+    assert len(supabase.paths) == (2 if fault == "hang" else 3)  # only one request waits for it
     assert authenticate_each(claim) == [user] * 3
     key_set.cache_clear()  # as in a new process
     assert authenticate_each(claim) == [user, INVALID_TOKEN, INVALID_TOKEN]
@@ -384,12 +341,8 @@ def test_cached_keys_work_while_the_server_is_down(
     assert authenticate_each(claim) == [user] * 3
 
 
-@pytest.mark.parametrize("fault", ["", "error"])
-def test_an_unknown_kid_is_looked_up_once(
-    user: User, claim: Claims, supabase: KeySetServer, fault: str
-) -> None:
+def test_unknown_kids_are_looked_up_once(user: User, claim: Claims, supabase: KeySetServer) -> None:
     assert authenticate_each(claim) == [user] * 3
-    supabase.fault = fault
     stranger = signing_key("stranger")
     for _ in range(5):
         assert authenticate(stranger.sign(claim())) == INVALID_TOKEN
@@ -413,23 +366,3 @@ def test_a_new_key_is_found_at_once_and_a_removed_one_dropped_later(
     later = time.monotonic() + KeySet.LIFETIME
     monkeypatch.setattr(time, "monotonic", lambda: later)
     assert [authenticate(key.sign(claim())) for key in (new, old)] == [user, INVALID_TOKEN]
-
-
-def test_a_server_that_hangs_delays_only_unknown_keys(
-    user: User, claim: Claims, supabase: KeySetServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(KeySet, "TIMEOUT", 0.5)
-    assert authenticate_each(claim) == [user] * 3
-    supabase.fault = "hang"
-    supabase.requested.clear()
-    results: list[User | str] = []
-    stranger = signing_key("stranger").sign(claim())
-    thread = threading.Thread(target=lambda: results.append(authenticate(stranger)))
-    thread.start()
-    assert supabase.requested.wait(5)
-    assert authenticate_each(claim) == [user] * 3
-    assert not results
-    thread.join(15)
-    assert results == [INVALID_TOKEN]
-    assert authenticate(signing_key("stranger").sign(claim(), kid="another")) == INVALID_TOKEN
-    assert len(supabase.paths) == 2  # other requests do not wait for it as well

@@ -1,6 +1,7 @@
 """Supabase Auth: keys that sign tokens, and a server of the public keys."""
 
 import base64
+import contextlib
 import functools
 import json
 import threading
@@ -19,11 +20,11 @@ class SigningKey:
 
     def __init__(self, kid: str, algorithm: str) -> None:
         self.kid, self.algorithm = kid, algorithm
-        self.private: Any
-        if algorithm == "ES256":
-            self.private = ec.generate_private_key(ec.SECP256R1())
-        else:
-            self.private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.private: Any = (
+            ec.generate_private_key(ec.SECP256R1())
+            if algorithm == "ES256"
+            else rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        )
 
     @property
     def jwk(self) -> dict[str, Any]:
@@ -70,11 +71,10 @@ class KeySetServer:
         self.keys = [key.jwk for key in keys]
         self.fault = ""
         self.paths: list[str] = []
-        self.requested, self.stopped = threading.Event(), threading.Event()
+        self.stopped = threading.Event()
 
     def respond(self, path: str) -> tuple[int, bytes]:
         self.paths.append(path)
-        self.requested.set()
         if self.fault == "hang":
             self.stopped.wait(30)
         return self.FAULTS.get(self.fault, (200, json.dumps({"keys": self.keys}).encode()))
@@ -89,30 +89,24 @@ class KeySetServer:
                 self.send_header("Location", "/elsewhere")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                try:
+                with contextlib.suppress(OSError):  # the client left
                     self.wfile.write(body)
-                except OSError:
-                    self.close_connection = True  # the client left
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = False  # so that stop() waits for them
+        self._server.daemon_threads = False  # so that server_close() waits for them
         self.url = f"http://127.0.0.1:{self._server.server_port}"  # for SUPABASE_URL
         self._thread = threading.Thread(target=self._server.serve_forever, args=[0.01])
         self._thread.start()
         return self
 
-    def stop(self) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stopped.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
-
-    def __exit__(self, *error: object) -> None:
-        if self._thread.is_alive():
-            self.stop()
 
 
 def claims(user: str, /, **changes: Any) -> dict[str, Any]:
@@ -125,8 +119,5 @@ def claims(user: str, /, **changes: Any) -> dict[str, Any]:
         "exp": now + 3600,
         "iat": now,
         "email": "user@example.com",
-        "session_id": "7e6f0a5e-4c8e-4a77-a6ac-2c7f0f3b4f10",
-        "is_anonymous": False,
-        "app_metadata": {"provider": "email"},
     }
     return {name: value for name, value in (full | changes).items() if value is not None}
