@@ -1,17 +1,25 @@
+import time
 from typing import Any
 
-from axes.admin import AccessAttemptAdmin, AccessLogAdmin, IsLockedOutFilter
+from axes.admin import AccessAttemptAdmin, IsLockedOutFilter
 from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django import forms
-from django.contrib import admin
+from django.conf import settings
+from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm
 from django.contrib.auth.models import Group
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from agencies.credentials import key_hint
+from agencies.credentials import get_agency_credentials, has_key, key_hint, record_key_check
 from agencies.models import Agency, User
+from ultravox import check_key
+from voiceproject.errors import KeyRejected, ServiceError, UltravoxError
+
+KEY_FIELDS = ("stored_key", "key_status", "key_checked_at")
+KEY_STATUSES = {None: "Not used yet", True: "Works", False: "Rejected"}
 
 
 class AgencyForm(forms.ModelForm):
@@ -19,7 +27,7 @@ class AgencyForm(forms.ModelForm):
         label="New Ultravox API key",
         required=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "off", "size": 60}),
-        help_text="Leave empty to keep the stored key. Nobody can read it here again.",
+        help_text="Leave empty to keep the stored key. A stored key cannot be read here.",
     )
     remove_key = forms.BooleanField(label="Remove the stored key", required=False)
 
@@ -35,16 +43,47 @@ class AgencyForm(forms.ModelForm):
         return key
 
 
+@admin.register(Agency)
 class AgencyAdmin(admin.ModelAdmin):
-    """To be registered by who knows whether keys work."""
-
     form = AgencyForm
+    list_display = ("name", *KEY_FIELDS, "updated_at")
     search_fields = ("name", "id")
-    readonly_fields = ["id", "stored_key", "created_at", "updated_at"]
+    readonly_fields = (*KEY_FIELDS, "id", "created_at", "updated_at")
+    fields = ("name", "new_key", "remove_key", *readonly_fields)
+    actions = ("test_key",)
+
+    def get_fields(self, request: HttpRequest, obj: Agency | None = None) -> Any:
+        return self.fields if obj else ("name", "new_key")
 
     @admin.display(description="Ultravox API key")
     def stored_key(self, agency: Agency) -> str:
         return key_hint(agency)
+
+    @admin.display(description="key status")
+    def key_status(self, agency: Agency) -> str | None:
+        return KEY_STATUSES[agency.key_works] if has_key(agency) else None
+
+    @admin.action(description="Test the key of the selected agencies", permissions=["change"])
+    def test_key(self, request: HttpRequest, agencies: QuerySet[Agency]) -> None:
+        """Test one key after another, until Ultravox fails or the deadline of a request passes."""
+        deadline = time.monotonic() + settings.ULTRAVOX_DEADLINE
+        for agency in agencies:
+            try:
+                check_key(
+                    get_agency_credentials(agency),
+                    api_url=settings.ULTRAVOX_API_URL,
+                    timeout=settings.ULTRAVOX_TIMEOUT,
+                    deadline=deadline,
+                )
+            except ServiceError as error:
+                messages.error(request, f"{agency}: {error.message}")
+                if isinstance(error, KeyRejected):
+                    record_key_check(agency, works=False)
+                elif isinstance(error, UltravoxError):
+                    return
+            else:
+                messages.success(request, f"{agency}: the key works.")
+                record_key_check(agency, works=True)
 
     def save_model(self, request: HttpRequest, obj: Agency, form: Any, change: bool) -> None:
         if form.cleaned_data["new_key"]:
@@ -56,24 +95,24 @@ class AgencyAdmin(admin.ModelAdmin):
 
 class NewUserForm(AdminUserCreationForm):
     supabase_id = forms.UUIDField(
-        label="Supabase id",
+        label="Supabase ID",
         required=False,
-        help_text="The user's id at Supabase, if Supabase's tokens are to work.",
+        help_text="The user's ID in Supabase Auth. Required if the user signs in with Supabase.",
     )
 
     def clean_supabase_id(self) -> Any:
-        given = self.cleaned_data["supabase_id"]
-        if given and User.objects.filter(pk=given).exists():
-            raise forms.ValidationError("There is a user with this id.")
-        return given
+        supabase_id = self.cleaned_data["supabase_id"]
+        if supabase_id and User.objects.filter(pk=supabase_id).exists():
+            raise forms.ValidationError("A user with this ID already exists.")
+        return supabase_id
 
 
-RIGHTS = ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")
+PERMISSION_FIELDS = ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")
 
 
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin):
-    """Superusers alone give rights, and change superusers: others would make themselves one."""
+    """Only superusers grant permissions and change superusers. Otherwise staff could promote themselves."""
 
     list_display = ("email", "agency", "is_active", "is_staff", "last_login")
     list_filter = ("is_active", "is_staff", "agency")
@@ -84,41 +123,29 @@ class UserAdmin(DjangoUserAdmin):
     autocomplete_fields = ("agency",)
     fieldsets = (
         (None, {"fields": ("id", "email", "password", "agency")}),
-        ("Permissions", {"fields": RIGHTS}),
+        ("Permissions", {"fields": PERMISSION_FIELDS}),
         ("Dates", {"fields": ("last_login", "date_joined")}),
     )
     add_form = NewUserForm
-    add_fieldsets = (
-        (
-            None,
-            {
-                "fields": (
-                    "email",
-                    "agency",
-                    "supabase_id",
-                    "usable_password",
-                    "password1",
-                    "password2",
-                )
-            },
-        ),
-    )
+    new_fields = ("email", "agency", "supabase_id", "usable_password", "password1", "password2")
+    add_fieldsets = ((None, {"fields": new_fields}),)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return self.readonly_fields + (() if request.user.is_superuser else RIGHTS)
+        return self.readonly_fields + (() if request.user.is_superuser else PERMISSION_FIELDS)
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         obj.pk = form.cleaned_data.get("supabase_id") or obj.pk
         super().save_model(request, obj, form, change)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self._may_touch(request, obj) and super().has_change_permission(request, obj)
+        return _can_edit(request, obj) and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self._may_touch(request, obj) and super().has_delete_permission(request, obj)
+        return _can_edit(request, obj) and super().has_delete_permission(request, obj)
 
-    def _may_touch(self, request: HttpRequest, user: User | None) -> bool:
-        return request.user.is_superuser or user is None or not user.is_superuser
+
+def _can_edit(request: HttpRequest, user: User | None) -> bool:
+    return request.user.is_superuser or user is None or not user.is_superuser
 
 
 admin.site.unregister([AccessAttempt, AccessLog, AccessFailureLog, Group])
@@ -128,20 +155,12 @@ admin.site.unregister([AccessAttempt, AccessLog, AccessFailureLog, Group])
 class FailedLoginsAdmin(AccessAttemptAdmin):
     list_display = ("username", "ip_address", "attempt_time", "failures_since_start", "status")
     list_filter = (IsLockedOutFilter,)
-    actions = ()  # axes' own fails
-
-
-@admin.register(AccessLog)
-class KnownAddressesAdmin(AccessLogAdmin):
-    """From where users have logged in, once: see lockout.py."""
-
-    list_display = ("username", "ip_address", "attempt_time")
-    list_filter = ()
+    actions = ()  # those of axes fail
 
 
 @admin.register(Group)
 class GroupAdmin(DjangoGroupAdmin):
-    """Superusers alone change groups: others would give rights to one of their own."""
+    """Only superusers change groups. Otherwise staff could add permissions to their own group."""
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.is_superuser

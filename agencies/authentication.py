@@ -1,4 +1,4 @@
-"""Who calls: a user with a token or a session, or a service with a key."""
+"""Authenticate callers: a user by a token or a session, a service by a key."""
 
 import hmac
 from dataclasses import dataclass
@@ -10,40 +10,40 @@ from rest_framework.request import Request
 
 from agencies.models import User
 from agencies.throttling import FailedAuthenticationThrottle
-from agencies.tokens import user_of_token
+from agencies.tokens import authenticate_token
 from voiceproject.errors import CsrfFailed, InvalidApiKey, InvalidToken
 
 
 @dataclass(frozen=True)
 class Service:
-    """A caller with a service key; `request.user` of its requests."""
+    """A caller with a service key: `request.user` of its requests."""
 
     is_authenticated = True
-    pk = "service"  # what throttles count it by
+    pk = "service"  # throttles count all services together
 
 
 class CallerAuthentication(BaseAuthentication):
-    """Authenticate a user or a service.
+    """Authenticate a user or a service by the first credential in this order.
 
-    The first that is sent decides: a bearer token, since supabase-js sends `apikey` along with every user's;
-    an `apikey`; a session's cookie. Raises NotAuthenticated, InvalidApiKey, InvalidToken or CsrfFailed, and
-    Throttled after too many from one address.
+    A bearer token comes before `apikey`, which supabase-js sends with every user's token. A session cookie
+    comes last. Raises NotAuthenticated, InvalidApiKey, InvalidToken and CsrfFailed, and Throttled after too
+    many failures from one address.
     """
 
     def authenticate(self, request: Request) -> tuple[User | Service, None]:
         try:
-            return _caller(request), None
+            return _authenticate(request), None
         except (NotAuthenticated, InvalidApiKey, InvalidToken):
             FailedAuthenticationThrottle().count(request)
             raise
 
 
-def _caller(request: Request) -> User | Service:
+def _authenticate(request: Request) -> User | Service:
     scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").strip().partition(" ")
     token = token.strip() if scheme.lower() == "bearer" else ""
     api_key = request.META.get("HTTP_APIKEY", "").strip()
     if token and not _is_service_key(token):
-        return user_of_token(token)
+        return authenticate_token(token)
     if token or _is_service_key(api_key):
         return Service()
     if api_key:
@@ -55,13 +55,13 @@ def _caller(request: Request) -> User | Service:
 
 def _session_user(request: Request) -> User | None:
     try:
-        found = SessionAuthentication().authenticate(request)
+        authenticated = SessionAuthentication().authenticate(request)
     except PermissionDenied:
         raise CsrfFailed() from None
-    return found[0] if found else None
+    return authenticated[0] if authenticated else None
 
 
 def _is_service_key(text: str) -> bool:
-    given = text.encode("latin-1", errors="replace")  # the bytes that came
-    # A list, not a generator: every key is compared, whichever matches.
-    return any([hmac.compare_digest(given, key.encode()) for key in settings.SERVICE_API_KEYS])  # noqa: C419
+    sent = text.encode("latin-1", errors="replace")  # the bytes of the header
+    # A list, not a generator, so that every key is compared, whichever matches.
+    return any([hmac.compare_digest(sent, key.encode()) for key in settings.SERVICE_API_KEYS])  # noqa: C419

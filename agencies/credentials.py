@@ -1,41 +1,38 @@
-"""The only reader of agencies' keys."""
+"""The only reader of agencies' Ultravox API keys."""
 
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 
-from agencies.fields import Ciphertext, decrypt, fernet
+from agencies.encryption import encrypt, fernet
 from agencies.models import Agency
 from voiceproject.errors import CredentialsUnavailable, NoApiKey
 
-NO_KEY_OF_AGENCY = "Your agency has no Ultravox API key; add one in the agency's settings."
+NO_KEY_OF_AGENCY = "Your agency has no Ultravox API key. Ask an administrator to add one."
 
 
 def get_agency_credentials(agency: Agency) -> str:
     """Return the agency's Ultravox API key in plain text.
 
     Raises NoApiKey if the agency has none, and CredentialsUnavailable if the stored one cannot be
-    decrypted, or holds characters that no HTTP header can carry.
+    decrypted, or holds characters that an HTTP header cannot carry.
     """
-    key = (agency.ultravox_api_key or "").strip()
+    key = agency.ultravox_api_key.strip()
     if not key:
         raise NoApiKey(NO_KEY_OF_AGENCY)
     if not (key.isascii() and key.isprintable()):
         raise CredentialsUnavailable(
-            "The stored Ultravox API key has characters that no key has; enter it again."
+            "The stored Ultravox API key has invalid characters. Ask an administrator to enter it again."
         )
     return key
 
 
-def record_key_check(agency: Agency, *, works: bool) -> None:
-    pass  # area-agencies
-
-
 def agencies_with_key() -> QuerySet[Agency]:
-    """Return the agencies that have a key stored, readable or not, oldest first."""
-    return Agency.objects.exclude(Q(ultravox_api_key="") | Q(ultravox_api_key__isnull=True))
+    """Return the agencies with a stored key, readable or not, oldest first."""
+    return Agency.objects.exclude(Q(encrypted_key="") | Q(encrypted_key__isnull=True))
 
 
 def has_key(agency: Agency) -> bool:
-    """Return whether the agency has a key stored, readable or not; a blank one does not count."""
+    """Return whether the agency has a stored key, readable or not. A blank key does not count."""
     try:
         return bool(get_agency_credentials(agency))
     except NoApiKey:
@@ -45,33 +42,39 @@ def has_key(agency: Agency) -> bool:
 
 
 def key_hint(agency: Agency) -> str:
-    """Return dots and the key's last four characters, or what is wrong with it."""
+    """Return dots and the key's last four characters, or why it cannot be used."""
     try:
         key = get_agency_credentials(agency)
     except NoApiKey:
         return "none"
     except CredentialsUnavailable:
-        return "cannot be decrypted: enter it again"
+        return "unreadable: enter it again"
     return f"••••{key[-4:]}" if len(key) >= 12 else "••••"
 
 
-def rotate_credentials() -> list[Agency]:
-    """Re-encrypt every stored key with the first of `CREDENTIALS_KEYS`.
+def record_key_check(agency: Agency, *, works: bool) -> None:
+    """Store whether Ultravox accepted the key that `agency` was loaded with.
 
-    Returns the agencies whose key none of them can decrypt; those keep what they have. A key that
-    somebody changes in the meantime is not overwritten. Raises CredentialsUnavailable if no
-    `CREDENTIALS_KEYS` are usable.
+    Does nothing if the key has been changed since: the result says nothing about the new key.
     """
+    unchanged = Agency.objects.filter(pk=agency.pk, encrypted_key=agency.encrypted_key)
+    unchanged.update(key_works=works, key_checked_at=Now())
+
+
+def rotate_credentials() -> list[Agency]:
+    """Encrypt every stored key again with the first of CREDENTIALS_KEYS.
+
+    Returns the agencies whose key cannot be decrypted; they are not changed. A key that is changed at the
+    same time is not overwritten. Raises CredentialsUnavailable if CREDENTIALS_KEYS is missing or malformed.
+    """
+    fernet()
     unreadable = []
     for agency in agencies_with_key():
-        stored = agency.__dict__["ultravox_api_key"]
         try:
-            decrypt(stored)
+            rotated = encrypt(agency.ultravox_api_key)
         except CredentialsUnavailable:
-            fernet()  # raises if the keys themselves are to blame
             unreadable.append(agency)
         else:
-            rotated = Ciphertext(fernet().rotate(stored.encode()).decode())
-            unchanged = Agency.objects.filter(pk=agency.pk, ultravox_api_key=stored)
-            unchanged.update(ultravox_api_key=rotated)
+            unchanged = Agency.objects.filter(pk=agency.pk, encrypted_key=agency.encrypted_key)
+            unchanged.update(encrypted_key=rotated)
     return unreadable

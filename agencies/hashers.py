@@ -3,12 +3,12 @@ from typing import Any
 
 from django.contrib.auth import hashers
 
-# Strangers choose how many logins there are. Memory that a thread has had for a hash, malloc keeps for it.
+# Each hash takes 19 MiB, which malloc keeps for its thread. Anyone can send many logins at once.
 _threads = ThreadPoolExecutor(4, "hash")
 
 
 class Argon2PasswordHasher(hashers.Argon2PasswordHasher):
-    """Argon2id with the smaller parameters of OWASP's Password Storage Cheat Sheet, four at a time."""
+    """Argon2id with the smallest parameters of OWASP's Password Storage Cheat Sheet, four at a time."""
 
     memory_cost = 19 * 1024  # KiB
     parallelism = 1

@@ -11,25 +11,16 @@ import requests
 
 logger = logging.getLogger(__name__)
 
-# What requests and PyJWT raise when nothing comes, or something that is not a key set.
-UNREADABLE = (
-    requests.RequestException,
-    jwt.PyJWTError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    KeyError,
-    OverflowError,
-    RecursionError,
-)
+# Raised by requests and PyJWT when there is no response, or when it is not a key set.
+UNREADABLE = (requests.RequestException, jwt.PyJWTError, ValueError, TypeError, AttributeError)
 
 
 class KeySet:
-    """Supabase's public keys, by `kid`, fetched when needed and kept.
+    """Supabase's public keys by `kid`, cached.
 
-    Keys keep working while the server is down. An unknown `kid` is looked up once; strangers, who can
-    make up any number of them, cause at most `LOOKUPS` requests in `PERIOD` seconds, and one where it
-    hangs. A key that the server no longer lists is dropped after `LIFETIME` seconds.
+    Cached keys keep working while the server is down. An unknown `kid` is looked up once. Tokens with
+    made-up ids cause at most LOOKUPS requests in PERIOD seconds, and one while the server hangs. A key
+    that the server no longer lists is dropped after LIFETIME seconds.
     """
 
     LIFETIME = 600.0
@@ -41,49 +32,41 @@ class KeySet:
         self.url = url
         self._lock = threading.Lock()
         self._keys: dict[str, jwt.PyJWK] = {}
-        self._unknown: dict[str, float] = {}
-        self._lookups: list[float] = []
+        self._lookups: list[tuple[float, str]] = []  # when, and for which kid
         self._read_at = -self.LIFETIME
 
     def find(self, kid: Any, key_type: str) -> Any:
-        """Return the public key with that `kid`; None if there is none of that type."""
+        """Return the public key with that `kid`, or None if there is none of that type."""
         if not isinstance(kid, str):
             return None
-        now = time.monotonic()
-        if kid not in self._keys:
+        if not self._is_cached(kid):
             with self._lock:
-                if kid not in self._keys and self._may_look_up(kid, now):
-                    self._read()
-        elif now - self._read_at > self.LIFETIME and self._lock.acquire(blocking=False):
-            try:
-                if self._may_look_up(kid, now):
-                    self._read()
-            finally:
-                self._lock.release()
+                if not self._is_cached(kid):  # another thread may have fetched it
+                    self._look_up(kid)
         key = self._keys.get(kid)
         return key.key if key is not None and key.key_type == key_type else None
 
-    def _may_look_up(self, kid: str, now: float) -> bool:
-        self._lookups = [at for at in self._lookups if now - at < self.PERIOD]
-        self._unknown = {k: at for k, at in self._unknown.items() if now - at < self.PERIOD}
-        if kid in self._unknown or len(self._lookups) >= self.LOOKUPS:
-            return False
-        self._lookups.append(now)
-        self._unknown[kid] = now
-        return True
+    def _is_cached(self, kid: str) -> bool:
+        return kid in self._keys and time.monotonic() - self._read_at < self.LIFETIME
 
-    def _read(self) -> None:
+    def _look_up(self, kid: str) -> None:
+        now = time.monotonic()
+        self._lookups = [lookup for lookup in self._lookups if now - lookup[0] < self.PERIOD]
+        is_known = any(kid == other for _, other in self._lookups)
+        if is_known or len(self._lookups) >= self.LOOKUPS:
+            return
+        self._lookups.append((now, kid))
         try:
             response = requests.get(self.url, timeout=self.TIMEOUT, allow_redirects=False)
             response.raise_for_status()
             keys = jwt.PyJWKSet.from_dict(response.json()).keys
         except UNREADABLE as error:
-            logger.warning("The key set %s could not be read: %s", self.url, type(error).__name__)
-            if isinstance(error, requests.Timeout):  # all have waited for it
-                self._lookups = [time.monotonic()] * self.LOOKUPS
+            logger.warning("Cannot read the key set %s: %s", self.url, type(error).__name__)
+            if isinstance(error, requests.Timeout):  # other requests have waited for this one
+                self._lookups = [(time.monotonic(), kid)] * self.LOOKUPS
             return
         self._keys = {key.key_id: key for key in keys if key.key_id}
         self._read_at = time.monotonic()
 
 
-key_set = cache(KeySet)  # of a URL: one in this process
+key_set = cache(KeySet)  # one for each URL in this process

@@ -1,4 +1,4 @@
-"""Agencies, and the users who belong to them."""
+"""Agencies and their users."""
 
 import uuid
 from typing import Any, ClassVar
@@ -8,13 +8,19 @@ from django.contrib.auth.models import PermissionsMixin
 from django.db import models
 from django.utils import timezone
 
-from agencies.fields import EmailAddressField, EncryptedTextField
+from agencies.emails import EmailAddressField
+from agencies.encryption import decrypt, encrypt
 
 
 class Agency(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.TextField()
-    ultravox_api_key = EncryptedTextField("Ultravox API key", blank=True, null=True, default="")
+    encrypted_key = models.TextField(
+        db_column="ultravox_api_key", null=True, blank=True, default=""
+    )
+    # Whether Ultravox accepted the key when it was last used. Null: not used since it was entered.
+    key_works = models.BooleanField(null=True, editable=False)
+    key_checked_at = models.DateTimeField("last used", null=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -26,16 +32,20 @@ class Agency(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    def refresh_from_db(self, using: Any = None, fields: Any = None, **kwargs: Any) -> None:  # type: ignore[override]
-        """Reload the row, and the key only when it is read: it may not decrypt."""
-        if fields is None:
-            self.__dict__.pop("ultravox_api_key", None)
-        super().refresh_from_db(using, fields, **kwargs)
+    @property
+    def ultravox_api_key(self) -> str:
+        """The key in plain text. Raises CredentialsUnavailable if it cannot be decrypted."""
+        return decrypt(self.encrypted_key) if self.encrypted_key else ""
+
+    @ultravox_api_key.setter
+    def ultravox_api_key(self, key: str | None) -> None:
+        self.encrypted_key = encrypt(key) if key else ""
+        self.key_works = self.key_checked_at = None
 
 
 class UserManager(BaseUserManager["User"]):
     def get_by_natural_key(self, username: str | None) -> "User":
-        """Find a user by e-mail address, however people type it."""
+        """Find a user by e-mail address, in any spelling."""
         return self.get(email=username)
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
@@ -57,13 +67,13 @@ class User(AbstractBaseUser, PermissionsMixin):
     email = EmailAddressField(
         "e-mail address",
         unique=True,
-        error_messages={"unique": "There is a user with this e-mail address."},
+        error_messages={"unique": "A user with this e-mail address already exists."},
     )
     agency = models.ForeignKey(
         Agency, on_delete=models.SET_NULL, null=True, blank=True, related_name="users"
     )
     is_active = models.BooleanField("active", default=True)
-    is_staff = models.BooleanField("staff", default=False, help_text="May open the admin.")
+    is_staff = models.BooleanField("staff", default=False, help_text="Can use the admin.")
     date_joined = models.DateTimeField(default=timezone.now, editable=False)
 
     USERNAME_FIELD = "email"

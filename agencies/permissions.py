@@ -1,4 +1,4 @@
-"""What callers may do."""
+"""Which callers may use a view."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ from agencies.models import User
 from voiceproject.errors import NotAgencyUser
 
 
-class Nobody(BasePermission):
-    """Refuse everybody, as a view does that forgets to say who may call it."""
+class DenyAll(BasePermission):
+    """Deny by default, so that every view must say who may call it."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         raise NotAuthenticated()
 
 
 class AgencyUserOrService(BasePermission):
-    """Let in services, and users who belong to an agency. Raises NotAgencyUser."""
+    """Allow services, and users with an agency. Raises NotAgencyUser."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         caller = request.user
@@ -28,14 +28,14 @@ class AgencyUserOrService(BasePermission):
         return isinstance(caller, User | Service)
 
 
-class Reader(AgencyUserOrService):
-    """Let in staff with the view's `view_permission`, too, who may belong to no agency."""
+class AgencyUserStaffOrService(AgencyUserOrService):
+    """Also allow staff with the view's `view_permission`, who need no agency."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         return sees_all(request.user, view.view_permission) or super().has_permission(request, view)
 
 
 def sees_all(caller: Any, permission: str) -> bool:
-    """Return whether all agencies' rows are for the caller: a service, or staff with the permission."""
+    """Return whether the caller sees all agencies' rows: a service, or staff with the permission."""
     is_staff = isinstance(caller, User) and caller.is_staff
     return isinstance(caller, Service) or (is_staff and caller.has_perm(permission))

@@ -1,7 +1,7 @@
-"""Limits against guessing and floods. The settings `RATE_LIMIT_...` are DRF rates such as `600/min`.
+"""Rate limits, set by `RATE_LIMIT_...` as DRF rates such as `600/min`.
 
-Counts are kept in the cache (`CACHE_URL`): per process by default, or in Redis for all of them. While
-Redis is down nothing is counted and everything else goes on; failed logins are counted in the database.
+The cache (`CACHE_URL`) holds the counts: per process by default, or in Redis for all processes. While
+Redis is down, requests are not limited. Failed logins are counted in the database.
 """
 
 import contextlib
@@ -16,28 +16,29 @@ from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle, ScopedRateThrottle
 
-from agencies.fields import normal_email
+from agencies.emails import normal_email
 
 logger = logging.getLogger(__name__)
 
 
 def client_ip(request: HttpRequest | Request) -> str:
-    """Return the client's address, as seen by the outermost of `DJANGO_TRUSTED_PROXIES`.
+    """Return the client's address, as seen by the outermost of DJANGO_TRUSTED_PROXIES.
 
-    Of an IPv6 address only its network, a /64, which is what one customer has. Some proxies add the port;
-    what is no address is not believed.
+    An IPv6 address is reduced to its /64 network, which one customer has. Some proxies add a port. Without a
+    valid address, for example behind a Unix socket, returns 0.0.0.0.
     """
-    seen = BaseThrottle().get_ident(request)  # type: ignore[arg-type]  # it reads META only
-    for text in (seen, request.META.get("REMOTE_ADDR", "")):
+    reported = BaseThrottle().get_ident(request)  # type: ignore[arg-type]  # it reads META only
+    for text in (reported, request.META.get("REMOTE_ADDR", "")):
         with contextlib.suppress(ValueError):
             return _network(text)
-        with contextlib.suppress(ValueError):
-            return _network(urlsplit(f"//{text}").hostname or "")
-    return str(IPv4Address(0))  # such as behind a Unix socket
+    return str(IPv4Address(0))
 
 
 def _network(text: str) -> str:
-    address = ip_address(text)
+    try:
+        address = ip_address(text)
+    except ValueError:
+        address = ip_address(urlsplit(f"//{text}").hostname or "")  # without the port
     if isinstance(address, IPv4Address):
         return str(address)
     if address.ipv4_mapped:
@@ -46,17 +47,16 @@ def _network(text: str) -> str:
 
 
 def login_name(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str:
-    """Return the name under which failed logins are counted: an address in its normal form.
+    """Return the name under which failed logins are counted: the e-mail address in its normal form.
 
-    Django's forms call it `username`, the API calls it `email`. The table of failures holds 255
-    characters, one more than an e-mail address can have.
+    Django's forms call it `username`, the API calls it `email`. The column holds 255 characters.
     """
-    given = credentials or request.POST
-    return normal_email(str(given.get("username") or given.get("email") or ""))[:255]
+    fields = credentials or request.POST
+    return normal_email(str(fields.get("username") or fields.get("email") or ""))[:255]
 
 
 class Throttle(ScopedRateThrottle):
-    """Count by the caller's primary key, else by the address; let all in while counting fails."""
+    """Count by the caller's primary key, or by address if there is no caller."""
 
     def get_ident(self, request: Request) -> str:
         return client_ip(request)
@@ -65,11 +65,11 @@ class Throttle(ScopedRateThrottle):
         try:
             return super().allow_request(request, view)
         except RedisError as error:
-            logger.error("Requests are not counted: CACHE_URL fails with %s", type(error).__name__)
+            logger.error("Requests are not limited: CACHE_URL fails with %s", type(error).__name__)
             return True
 
     def count(self, request: Request) -> None:
-        """Count a request by this throttle's own `throttle_scope`. Raises Throttled beyond its rate."""
+        """Count a request by this throttle's own `throttle_scope`. Raises Throttled above its rate."""
         if not self.allow_request(request, view=self):
             raise Throttled(wait=self.wait())
 

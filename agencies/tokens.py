@@ -1,9 +1,9 @@
-"""Verify users' tokens: our own (simplejwt) and those of Supabase Auth, side by side.
+"""Authenticate users by their tokens: this service's (simplejwt) and Supabase Auth's.
 
-A token names its own algorithm, so each algorithm is tied to its own kind of key here: HS256 to
-`SUPABASE_JWT_SECRET`, ES256 and RS256 to an EC and an RSA key of Supabase's key set. Supabase's `anon`
-and `service_role` keys are signed with the same secret; the claims `aud`, `role` and `sub` keep them out.
-Source: https://supabase.com/docs/guides/auth/jwts
+A token names its own algorithm, so each algorithm is accepted only with its own kind of key: HS256 with
+SUPABASE_JWT_SECRET, ES256 with an EC key and RS256 with an RSA key of Supabase's key set. Supabase signs its
+`anon` and `service_role` keys with the same secret; the claims `aud`, `role` and `sub` tell them from users'
+tokens. Source: https://supabase.com/docs/guides/auth/jwts
 """
 
 from typing import Any, cast
@@ -22,23 +22,23 @@ from agencies.models import User
 from voiceproject.errors import InvalidToken
 
 KEY_TYPES = {"ES256": "EC", "RS256": "RSA"}
-# What malicious tokens make PyJWT and simplejwt raise, besides their own errors.
+# Malicious tokens make PyJWT and simplejwt raise more than their own errors.
 MALFORMED = (jwt.PyJWTError, TokenError, ValueError, TypeError, OverflowError, RecursionError)
 
 
-def user_of_token(token: str) -> User:
-    """Return the active user whom the token identifies. Raises InvalidToken."""
+def authenticate_token(token: str) -> User:
+    """Return the active user that the token identifies. Raises InvalidToken."""
     try:
         own = AccessToken(token)  # type: ignore[arg-type]  # simplejwt's annotation is too narrow
     except MALFORMED:
-        return _user_of_supabase_token(token)
+        return _authenticate_supabase_token(token)
     try:
         return cast(User, JWTAuthentication().get_user(own))
     except (AuthenticationFailed, ValidationError) as error:
         raise InvalidToken() from error
 
 
-def _user_of_supabase_token(token: str) -> User:
+def _authenticate_supabase_token(token: str) -> User:
     try:
         claims = _supabase_claims(token)
         user = User.objects.filter(pk=UUID(claims["sub"]), is_active=True).first()

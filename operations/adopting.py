@@ -21,7 +21,8 @@ from django.db.models import F
 from django.utils import timezone
 
 from agencies.credentials import has_key
-from agencies.fields import normal_email
+from agencies.emails import normal_email
+from agencies.encryption import encrypt
 from agencies.models import Agency, User
 from operations.supabase import VOICE_COLUMNS, AdoptingFailed, make_view, notes_on_view
 from voices.models import Voice
@@ -98,7 +99,7 @@ def apply(found: Found, *, view: bool) -> None:
         keyless = [agency.pk for agency in found.agencies if not has_key(agency)]
         Agency.objects.filter(pk__in=keyless).update(updated_at=F("created_at"))
         for id, key in found.keys.items():
-            UNTOUCHED.filter(pk=id).update(ultravox_api_key=key, updated_at=timezone.now())
+            UNTOUCHED.filter(pk=id).update(encrypted_key=encrypt(key), updated_at=timezone.now())
         User.objects.bulk_create(found.users, batch_size=BATCH, ignore_conflicts=True)
         Voice.objects.bulk_create(found.voices, batch_size=BATCH, ignore_conflicts=True)
         if view:
@@ -112,7 +113,9 @@ def _find_agencies(rows: list[Row], found: Found) -> None:
     for given_id, name, given_key in rows:
         id, key = _uuid(given_id, "agencies"), (given_key or "").strip()
         if id not in here:
-            found.agencies.append(Agency(pk=id, name=name or "", ultravox_api_key=key))
+            found.agencies.append(
+                Agency(pk=id, name=name or "", encrypted_key=key and encrypt(key))
+            )
             blank += not key
         elif key and id in untouched:
             found.keys[id] = key

@@ -17,9 +17,9 @@ from redis.exceptions import RedisError
 from agencies.credentials import agencies_with_key, get_agency_credentials, has_key
 from agencies.models import Agency
 from operations import health
+from ultravox import check_key
 from voiceproject.database import advice_on
 from voiceproject.errors import CredentialsUnavailable, KeyRejected, ServiceError
-from voices import keys
 
 PATIENCE = 15.0  # seconds for database and broker
 REMEDIES = {
@@ -129,7 +129,12 @@ def _is_readable(agency: Agency) -> bool:
 def _key(agency: Agency) -> Finding:
     subject = f"key of {agency} ({agency.pk})"
     try:
-        keys.try_key(agency, deadline=time.monotonic() + settings.ULTRAVOX_TIMEOUT)
+        check_key(
+            get_agency_credentials(agency),
+            api_url=settings.ULTRAVOX_API_URL,
+            timeout=settings.ULTRAVOX_TIMEOUT,
+            deadline=time.monotonic() + settings.ULTRAVOX_TIMEOUT,
+        )
     except KeyRejected as error:
         return Finding(subject, error.message, NEW_KEY)
     except ServiceError as error:

@@ -17,14 +17,12 @@ from prometheus_client.registry import Collector
 
 from agencies.models import Agency
 from operations.models import PrunedRuns
-from voices import keys
-from voices.models import Alarm, SyncRun, Voice
+from voices.models import ANSWERS, Alarm, SyncRun, Voice
 from voices.runs import OPEN_RUNS
 
 ENDED = [status for status in SyncRun.Status if status != SyncRun.Status.RUNNING]
 SUCCEEDED = SyncRun.objects.filter(status=SyncRun.Status.SUCCEEDED)
-ANSWERS: dict[str, str] = {}
-COUNTED = ("runs", "duration", "retries")  # of ended runs
+COUNTED = ("runs", "duration", "retries", *ANSWERS.values())  # of ended runs
 
 Sums = dict[str, Any]
 
@@ -92,7 +90,7 @@ def _gauges() -> Iterator[Metric]:
     newest = SUCCEEDED.order_by("-finished_at").first()
     succeeded_at = newest.finished_at.timestamp() if newest and newest.finished_at else 0
     oldest = OPEN_RUNS.order_by("started_at").first()
-    refused = keys.with_trial(Agency.objects.all()).filter(key_refused=True)  # type: ignore[misc]
+    rejected = Agency.objects.filter(key_works=False)
     figures: dict[str, tuple[float, str]] = {
         "last_success_timestamp_seconds": (
             succeeded_at,
@@ -107,7 +105,10 @@ def _gauges() -> Iterator[Metric]:
             max(0, (now - oldest.started_at).total_seconds()) if oldest else 0,
             "How long the oldest of them is open.",
         ),
-        "keys_refused": (refused.count(), "Agencies whose key Ultravox refused in its last sync."),
+        "keys_refused": (
+            rejected.count(),
+            "Agencies whose key Ultravox rejected when it was last used.",
+        ),
         "stored_voices": (Voice.objects.count(), "Voices in the table."),
     }
     if newest:

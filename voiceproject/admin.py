@@ -1,4 +1,4 @@
-"""The admin site: its name, and the order and names of its applications and models."""
+"""The admin site: its title, and the names and order of its apps and models."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from django.contrib.admin.apps import SimpleAdminConfig
 from django.http import HttpRequest
 
 APP_NAMES = {"django_celery_beat": "Schedule", "axes": "Logins", "auth": "Groups"}
-# Most used first. Models that are not listed come last.
+# Most used first. Other models come last.
 MODEL_ORDER = (
     "Voice",
     "SyncRun",
@@ -20,7 +20,6 @@ MODEL_ORDER = (
     "ClockedSchedule",
     "SolarSchedule",
     "AccessAttempt",
-    "AccessLog",
     "Group",
 )
 

@@ -217,7 +217,7 @@ AXES_VERBOSE = False
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["agencies.authentication.CallerAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["agencies.permissions.Nobody"],
+    "DEFAULT_PERMISSION_CLASSES": ["agencies.permissions.DenyAll"],
     "DEFAULT_PARSER_CLASSES": [
         "voiceproject.http.drf.JSONParser",
         "rest_framework.parsers.FormParser",

@@ -15,7 +15,11 @@ from typing import TypeVar
 import django.db
 from django.conf import settings
 
-from agencies.credentials import agencies_with_key, get_agency_credentials
+from agencies.credentials import (
+    NO_KEY_OF_AGENCY,
+    agencies_with_key,
+    get_agency_credentials,
+)
 from agencies.models import Agency, User
 from ultravox import UltravoxClient
 from voiceproject.database import describe, save_failed
@@ -37,7 +41,6 @@ ATTEMPTS = 3  # of a task whose worker dies each time
 SKIPS_LOGGED = 20  # records per run; all are counted
 BACKGROUND = {SyncRun.Trigger.COMMAND, SyncRun.Trigger.SCHEDULE}
 
-AGENCY_WITHOUT_KEY = "Your agency has no Ultravox API key. Ask an administrator to add one."
 
 Progress = Callable[[SyncRun], object]
 T = TypeVar("T", bound=ServiceError)
@@ -94,7 +97,7 @@ def _sync_with_any_key(origin: runs.Origin, agency: Agency | None, progress: Pro
             logger.warning("The key of agency %s does not work: %s", candidate.pk, unusable)
             error = unusable
     if error is None:
-        error = _recorded(NoApiKey(AGENCY_WITHOUT_KEY if agency else None), None, origin)
+        error = _recorded(NoApiKey(NO_KEY_OF_AGENCY if agency else None), None, origin)
     raise error
 
 

@@ -74,7 +74,7 @@ FAULTS: dict[str, tuple[Callable[[], object], str, str]] = {
         "beat",
         "a sync has been due for 11 minutes -> Start `celery -A voiceproject beat`",
     ),
-    "keys": (lambda: Agency.objects.update(ultravox_api_key=""), "agencies", "Add an agency"),
+    "keys": (lambda: Agency.objects.update(encrypted_key=""), "agencies", "Add an agency"),
 }
 
 

@@ -1,6 +1,7 @@
-"""Supabase Auth, as far as tokens go: keys that sign them, and the server of the public ones."""
+"""Supabase Auth: keys that sign tokens, and a server of the public keys."""
 
 import base64
+import contextlib
 import functools
 import json
 import threading
@@ -19,11 +20,11 @@ class SigningKey:
 
     def __init__(self, kid: str, algorithm: str) -> None:
         self.kid, self.algorithm = kid, algorithm
-        self.private: Any
-        if algorithm == "ES256":
-            self.private = ec.generate_private_key(ec.SECP256R1())
-        else:
-            self.private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.private: Any = (
+            ec.generate_private_key(ec.SECP256R1())
+            if algorithm == "ES256"
+            else rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        )
 
     @property
     def jwk(self) -> dict[str, Any]:
@@ -38,12 +39,12 @@ class SigningKey:
 
 @functools.cache
 def signing_key(kid: str, algorithm: str = "ES256") -> SigningKey:
-    """Return the one key of that name in this process: RSA keys take their time."""
+    """Return the key of that name, which is generated once: RSA keys take time."""
     return SigningKey(kid, algorithm)
 
 
 def sign(claims: dict[str, Any], key: Any, algorithm: str, **header: Any) -> str:
-    """Sign any claims, also those that PyJWT takes for mistakes."""
+    """Sign any claims, including those that PyJWT refuses to sign."""
     payload = json.dumps(claims).encode()
     return jwt.api_jws.encode(payload, key, algorithm, headers={"typ": "JWT"} | header)
 
@@ -54,13 +55,13 @@ def encode(part: bytes) -> str:
 
 
 class KeySetServer:
-    """A server of public keys that remembers its visitors; a context manager.
+    """A server of public keys that records the requested paths; a context manager.
 
-    `behaviour` is one of BEHAVIOURS, "answer", or "hang" until the server stops or `let_go` is set.
+    `fault` is one of FAULTS, "hang" until the server stops, or "" for none.
     """
 
-    BEHAVIOURS = {
-        "fail": (500, b"key set is away"),
+    FAULTS = {
+        "error": (500, b"key set is away"),
         "garbage": (200, b'{"keys": [<html>'),
         "not keys": (200, b'["keys", 7]'),
         "redirect": (302, b""),
@@ -68,56 +69,48 @@ class KeySetServer:
 
     def __init__(self, *keys: SigningKey) -> None:
         self.keys = [key.jwk for key in keys]
-        self.behaviour = "answer"
+        self.fault = ""
         self.paths: list[str] = []
-        self.visited, self.let_go = threading.Event(), threading.Event()
+        self.stopped = threading.Event()
 
-    def visit(self, path: str) -> tuple[int, bytes]:
+    def respond(self, path: str) -> tuple[int, bytes]:
         self.paths.append(path)
-        self.visited.set()
-        if self.behaviour == "hang":
-            self.let_go.wait(30)
-        keys = json.dumps({"keys": self.keys}).encode()
-        return self.BEHAVIOURS.get(self.behaviour, (200, keys))
+        if self.fault == "hang":
+            self.stopped.wait(30)
+        return self.FAULTS.get(self.fault, (200, json.dumps({"keys": self.keys}).encode()))
 
     def __enter__(self) -> Self:
-        visit = self.visit
+        respond = self.respond
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                status, body = visit(self.path)
+                status, body = respond(self.path)
                 self.send_response(status)
                 self.send_header("Location", "/elsewhere")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                try:
+                with contextlib.suppress(OSError):  # the client left
                     self.wfile.write(body)
-                except OSError:
-                    self.close_connection = True  # the client left
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = False  # so that stop() waits for them
-        self.url = f"http://127.0.0.1:{self._server.server_port}"  # what SUPABASE_URL is set to
+        self._server.daemon_threads = False  # so that server_close() waits for them
+        self.url = f"http://127.0.0.1:{self._server.server_port}"  # for SUPABASE_URL
         self._thread = threading.Thread(target=self._server.serve_forever, args=[0.01])
         self._thread.start()
         return self
 
-    def stop(self) -> None:
-        self.let_go.set()
+    def __exit__(self, *error: object) -> None:
+        self.stopped.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
 
-    def __exit__(self, *error: object) -> None:
-        if self._thread.is_alive():
-            self.stop()
-
 
 def claims(user: str, /, **changes: Any) -> dict[str, Any]:
-    """Return what Supabase says of a user who signed in; a change to None leaves the claim out."""
+    """Return the claims of a signed-in user; a change to None removes the claim."""
     now = int(time.time())
     full = {
         "sub": user,
@@ -126,8 +119,5 @@ def claims(user: str, /, **changes: Any) -> dict[str, Any]:
         "exp": now + 3600,
         "iat": now,
         "email": "user@example.com",
-        "session_id": "7e6f0a5e-4c8e-4a77-a6ac-2c7f0f3b4f10",
-        "is_anonymous": False,
-        "app_metadata": {"provider": "email"},
     }
     return {name: value for name, value in (full | changes).items() if value is not None}

@@ -152,7 +152,6 @@ for line in sys.argv[1:]:
 """
 SEED = """
 import json, os
-from agencies.fields import Ciphertext
 from agencies.models import Agency, User
 from cryptography.fernet import Fernet
 from django.contrib.auth.models import Group
@@ -160,13 +159,18 @@ m, old = json.loads(os.environ["MARKERS"]), Fernet(os.environ["OLD_KEY"])
 stranger = Fernet(Fernet.generate_key())
 for name, key in {
     "revoked": m["revoked key"],
-    "undecryptable": Ciphertext(stranger.encrypt(m["undecryptable key"].encode()).decode()),
+    "undecryptable": stranger.encrypt(m["undecryptable key"].encode()),
     "newline": m["key with newline"],
     "ascii": m["key not in ASCII"],
     "keyless": "",
-    "working": Ciphertext(old.encrypt(m["working key"].encode()).decode()),
+    "working": old.encrypt(m["working key"].encode()),
 }.items():
-    agency = Agency.objects.create(name=name, ultravox_api_key=key)
+    agency = Agency(name=name)
+    if isinstance(key, bytes):
+        agency.encrypted_key = key.decode()
+    else:
+        agency.ultravox_api_key = key
+    agency.save()
     User.objects.create_user(f"{name}@example.com", m["user password"], agency=agency)
 User.objects.create_user("nobody@example.com", m["user password"])
 User.objects.create_superuser("super@example.com", m["password"], agency=agency)

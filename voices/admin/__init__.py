@@ -1,5 +1,5 @@
-"""The admin's pages: each module registers its own."""
+"""The admin pages of voices and runs."""
 
-from voices.admin import agencies, runs, schedule, voices
+from voices.admin import runs, voices
 
-__all__ = ["agencies", "runs", "schedule", "voices"]
+__all__ = ["runs", "voices"]

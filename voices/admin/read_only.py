@@ -5,7 +5,7 @@ from django.http import HttpRequest
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):
-    """Let nobody change rows: only syncs do."""
+    """Rows are read-only, because only syncs write them."""
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -17,7 +17,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
         "trigger",
         "agency",
         "user",
-        "state",
+        "current_status",
         "started_at",
         "finished_at",
         "seconds",
@@ -32,14 +32,14 @@ class SyncRunAdmin(ReadOnlyAdmin):
         return super().get_queryset(request).annotate(dead=runs.is_dead())
 
     @admin.display(description="status")
-    def state(self, run: SyncRun) -> str:
+    def current_status(self, run: SyncRun) -> str:
         status = SyncRun.Status.ABANDONED if run.dead else run.status  # type: ignore[attr-defined]
         return SyncRun.Status(status).label
 
     @admin.display(description="outcome")
     def outcome(self, run: SyncRun) -> str:
-        state = self.state(run)
-        return f"{state}: {run.error_message}" if run.error_message else state
+        status = self.current_status(run)
+        return f"{status}: {run.error_message}" if run.error_message else status
 
     @admin.display(description="started by")
     def started_by(self, run: SyncRun) -> str:
@@ -48,8 +48,9 @@ class SyncRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description="seconds")
     def seconds(self, run: SyncRun) -> str | None:
-        took = run.finished_at and run.finished_at - run.started_at
-        return f"{took.total_seconds():.1f}" if took else None
+        if run.finished_at is None:
+            return None
+        return f"{(run.finished_at - run.started_at).total_seconds():.1f}"
 
     @admin.display(description="voices")
     def voices_stored(self, run: SyncRun) -> str:

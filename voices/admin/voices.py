@@ -22,32 +22,32 @@ from voices.masking import masked
 from voices.models import SyncRun, Voice
 from voices.sync import sync_voices
 
-Column = Callable[[Voice], Any]
+LABELS = ("language", "provider_label", "visibility", "billing", "available")
 
 
-class InWords(admin.AllValuesFieldListFilter):
-    """Filter by a column's values, which are told in words."""
+class LabelFilter(admin.AllValuesFieldListFilter):
+    """Filter by a column's values, shown by their labels."""
 
     def choices(self, changelist: Any) -> Iterator[Any]:
         choices = super().choices(changelist)
-        yield next(choices)  # all
+        yield next(choices)  # "All"
         for choice in choices:
-            value, count = choice["display"], ""
+            text, count = str(choice["display"]), ""
             if changelist.add_facets:
-                value, _, count = value.rpartition(" ")
-            known = None if value == self.empty_value_display else str(value)
-            words = label(str(self.field_path), known)
-            yield choice | {"display": f"{words} {count}".strip()}
+                text, _, count = text.rpartition(" ")
+            value = None if text == self.empty_value_display else text
+            yield choice | {"display": f"{label(str(self.field_path), value)} {count}".strip()}
 
 
 @admin.register(Voice)
 class VoiceAdmin(ReadOnlyAdmin):
-    list_display_links = ("called",)
+    list_display_links = ("display_name",)
     list_filter = [
-        (name, InWords) for name in ("provider", "primary_language", "ownership", "billing_style")
+        (name, LabelFilter)
+        for name in ("provider", "primary_language", "ownership", "billing_style")
     ]
-    search_fields = ("search_text",)  # of search.search, which searches more than this names
-    search_help_text = "Words of name, description, language or provider, or an id"
+    search_fields = ("search_text",)  # shows the search box; get_search_results does the search
+    search_help_text = "Search by name, description, language, provider or ID"
     list_per_page = 100
     show_full_result_count = False
     change_list_template = "voices/admin_voices.html"
@@ -56,22 +56,18 @@ class VoiceAdmin(ReadOnlyAdmin):
         js = [Script("voices/voice-picker.js", type="module")]
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        return (player(request), "called", "language", "provider_name", "whose", "cost", "listed")
+        return (preview_column(request), "display_name", *LABELS)
 
     def get_fields(self, request: HttpRequest, obj: Voice | None = None) -> Any:
         return (
-            player(request),
+            preview_column(request),
             "id",
             "name",
             "description",
-            "language",
             "primary_language",
-            "provider_name",
-            "whose",
-            "cost",
-            "listed",
+            *LABELS,
             "preview_url",
-            "definition_without_secrets",
+            "masked_definition",
             "last_synced_at",
         )
 
@@ -87,12 +83,12 @@ class VoiceAdmin(ReadOnlyAdmin):
         return search.search(queryset, search_term), False
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Refuse URL filters that would let somebody guess a definition's secrets."""
+        """Reject URL filters on the definition, which could be used to guess its secrets."""
         is_secret = lookup.startswith("definition")
         return not is_secret and super().lookup_allowed(lookup, value, request)
 
     @admin.display(description="name", ordering="name")
-    def called(self, voice: Voice) -> str:
+    def display_name(self, voice: Voice) -> str:
         return str(voice)
 
     @admin.display(ordering="primary_language")
@@ -100,23 +96,23 @@ class VoiceAdmin(ReadOnlyAdmin):
         return voice.language_label or label("primary_language", voice.primary_language)
 
     @admin.display(description="provider", ordering="provider")
-    def provider_name(self, voice: Voice) -> str:
+    def provider_label(self, voice: Voice) -> str:
         return label("provider", voice.provider)
 
     @admin.display(ordering="ownership")
-    def whose(self, voice: Voice) -> str:
+    def visibility(self, voice: Voice) -> str:
         return label("ownership", voice.ownership)
 
     @admin.display(ordering="billing_style")
-    def cost(self, voice: Voice) -> str:
+    def billing(self, voice: Voice) -> str:
         return label("billing_style", voice.billing_style)
 
     @admin.display(boolean=True, ordering="is_listed")
-    def listed(self, voice: Voice) -> bool:
+    def available(self, voice: Voice) -> bool:
         return bool(voice.is_listed)  # type: ignore[attr-defined]
 
     @admin.display(description="definition")
-    def definition_without_secrets(self, voice: Voice) -> SafeString:
+    def masked_definition(self, voice: Voice) -> SafeString:
         text = json.dumps(masked(voice.definition), indent=2, ensure_ascii=False)
         return format_html('<pre class="definition">{}</pre>', text)
 
@@ -135,13 +131,15 @@ class VoiceAdmin(ReadOnlyAdmin):
         except ServiceError as error:
             messages.error(request, error.message)
         else:
-            skipped = f" ({run.skipped} records cannot be stored)" if run.skipped else ""
-            messages.success(request, run.message + skipped)
+            messages.success(request, run.message)
+            if run.skipped:
+                skipped = f"{run.skipped} voices were skipped because Ultravox sent invalid data."
+                messages.warning(request, skipped)
         return redirect("admin:voices_voice_changelist")
 
 
-def player(request: HttpRequest) -> Column:
-    """Return a column with the picker's play button, for a voice that has a preview."""
+def preview_column(request: HttpRequest) -> Callable[[Voice], SafeString | None]:
+    """Return a column with the picker's play button, for voices that have a preview."""
     link = preview_links(request)  # type: ignore[arg-type]
 
     @admin.display(description="preview")

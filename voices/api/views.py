@@ -17,7 +17,7 @@ from rest_framework.utils.urls import remove_query_param, replace_query_param
 from rest_framework.views import APIView
 
 from agencies.models import User
-from agencies.permissions import AgencyUserOrService, Reader
+from agencies.permissions import AgencyUserOrService, AgencyUserStaffOrService
 from voiceproject.errors import SaveFailed
 from voiceproject.http.openapi import errors
 from voiceproject.slashes import SLASH
@@ -85,7 +85,7 @@ READ_ERRORS = (
 class ReadView(ApiView):
     """A view that is asked with GET, by whoever may read."""
 
-    permission_classes = (Reader,)
+    permission_classes = (AgencyUserStaffOrService,)
     http_method_names = ["get", "head", "options"]
     view_permission = search.VIEW_VOICES
 

@@ -50,7 +50,7 @@ class Migration(migrations.Migration):
         ("voices", "0007_operation"),
     ]
     dependencies = [
-        ("agencies", "0001_initial"),
+        ("agencies", "0001_squashed_0002_email_address"),
         ("auth", "0012_alter_user_first_name_max_length"),
         ("contenttypes", "0002_remove_content_type_name"),
         ("django_celery_beat", "0019_alter_periodictasks_options"),

@@ -7,7 +7,7 @@ from voiceproject.errors import ServiceError
 
 
 class Command(BaseCommand):
-    help = "Encrypt all agencies' Ultravox keys anew with the first key of CREDENTIALS_KEYS."
+    help = "Encrypt every stored Ultravox API key again, with the first key of CREDENTIALS_KEYS."
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -18,6 +18,6 @@ class Command(BaseCommand):
         if unreadable:
             names = ", ".join(f"{agency.name} ({agency.pk})" for agency in unreadable)
             raise CommandError(
-                f"No key of CREDENTIALS_KEYS decrypts the Ultravox key of: {names}. "
-                "Add the key that encrypted it, or enter the Ultravox key again in the admin."
+                f"No key in CREDENTIALS_KEYS can decrypt the Ultravox API key of: {names}. "
+                "Add the key that encrypted it, or enter the Ultravox API key again in the admin."
             )

@@ -1,0 +1,18 @@
+"""E-mail addresses in one normal form, so that two spellings of an address are one user."""
+
+import unicodedata
+from typing import Any
+
+from django.db import models
+
+
+def normal_email(address: str) -> str:
+    """Return the normal form. Databases differ in how they fold case, so Python does it."""
+    return unicodedata.normalize("NFKC", address.strip()).lower()
+
+
+class EmailAddressField(models.EmailField):
+    """An EmailField that stores and looks up addresses in their normal form."""
+
+    def to_python(self, value: Any) -> Any:
+        return normal_email(value) if isinstance(value, str) else super().to_python(value)
