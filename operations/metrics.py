@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from agencies.models import Agency
 from operations.models import PrunedRuns
 from voices import keys
-from voices.models import Alarm, SyncRun, Voice
+from voices.models import Alarm, SyncRun
 from voices.runs import OPEN_RUNS
 
 ENDED = [status for status in SyncRun.Status if status != SyncRun.Status.RUNNING]
@@ -79,23 +79,25 @@ def _gauges() -> Iterator[Metric]:
     age = (timezone.now() - oldest.started_at).total_seconds() if oldest else 0
     failures = Alarm.objects.aggregate(failures=Max("failures"))["failures"] or 0
     rejected = keys.with_trial(Agency.objects.all()).filter(key_refused=True)  # type: ignore[misc]
-    gauges: dict[str, tuple[str, float]] = {
-        "last_success_timestamp_seconds": (
+    gauges = (
+        (
+            "last_success_timestamp_seconds",
             "End of the latest successful sync; 0 if there is none.",
             succeeded_at,
         ),
-        "last_success_voices": (
+        (
+            "last_success_voices",
             "Voices stored by the latest successful sync.",
             newest.synced if newest else 0,
         ),
-        "last_success_skipped": (
+        (
+            "last_success_skipped",
             "Records skipped by the latest successful sync.",
             newest.skipped if newest else 0,
         ),
-        "schedule_failures": ("Scheduled syncs that failed since the last success.", failures),
-        "oldest_open_run_age_seconds": ("Age of the oldest running sync.", max(0, age)),
-        "keys_refused": ("Agencies whose Ultravox key was rejected.", rejected.count()),
-        "stored_voices": ("Rows in ultravox_voices.", Voice.objects.count()),
-    }
-    for name, (description, value) in gauges.items():
+        ("schedule_failures", "Scheduled syncs that failed since the last success.", failures),
+        ("oldest_open_run_age_seconds", "Age of the oldest running sync.", max(0, age)),
+        ("keys_refused", "Agencies whose Ultravox key was rejected.", rejected.count()),
+    )
+    for name, description, value in gauges:
         yield GaugeMetricFamily(f"voices_sync_{name}", description, value)

@@ -1,4 +1,4 @@
-"""A Supabase project's database of a test's own, and sites on it."""
+"""A Supabase project's database for each test, and projects that use it."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,16 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.adopting import SECRET, Supabase
-from tests.support.project import ROOT, Project
+from tests.support.adopting import JWT_SECRET, SUPABASE_SQL, Supabase
+from tests.support.project import Project
 from tests.ultravox import API_KEY, Ultravox
-
-SUPABASE_SQL = (ROOT / "tests/support/supabase/database.sql").read_text()
 
 
 @pytest.fixture(scope="session")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Supabase:
-    """What databases of tests are copied from."""
+    """The template of databases without this service's tables."""
     plain = Supabase.create(tmp_path_factory.mktemp("plain"))
     plain.script(SUPABASE_SQL)
     plain.rows("INSERT INTO vault.secrets VALUES ('first', %s), ('second', 'key-two')", API_KEY)
@@ -23,18 +21,18 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Supabase:
 
 
 @pytest.fixture(scope="session")
-def moved_in(plain: Supabase, tmp_path_factory: pytest.TempPathFactory) -> Supabase:
-    """The same for tests with a site, whose tables are in a schema of their own."""
-    folder = tmp_path_factory.mktemp("moved_in")
-    moved_in = Supabase.create(folder, plain)
-    done = Project(moved_in, folder, DATABASE_SCHEMA="voices").manage("migrate", "-v", "0")
+def with_schema(plain: Supabase, tmp_path_factory: pytest.TempPathFactory) -> Supabase:
+    """The template of databases with this service's tables in a schema of their own."""
+    folder = tmp_path_factory.mktemp("with_schema")
+    with_schema = Supabase.create(folder, plain)
+    done = Project(with_schema, folder, DATABASE_SCHEMA="voices").manage("migrate", "-v", "0")
     assert done.returncode == 0, done.stderr
-    return moved_in
+    return with_schema
 
 
 @pytest.fixture
 def supabase(request: pytest.FixtureRequest, tmp_path: Path) -> Supabase:
-    template = "moved_in" if "site" in request.fixturenames else "plain"
+    template = "with_schema" if "site" in request.fixturenames else "plain"
     return Supabase.create(tmp_path, request.getfixturevalue(template))
 
 
@@ -45,8 +43,8 @@ def database(supabase: Supabase) -> Supabase:
 
 @pytest.fixture
 def make(project: Callable[..., Project], ultravox: Ultravox) -> Callable[..., Project]:
-    """Make projects on that database; arguments are environment variables."""
-    return partial(project, ULTRAVOX_API_URL=ultravox.url, SUPABASE_JWT_SECRET=SECRET)
+    """Return a function that creates projects on the database, with environment variables."""
+    return partial(project, ULTRAVOX_API_URL=ultravox.url, SUPABASE_JWT_SECRET=JWT_SECRET)
 
 
 @pytest.fixture
