@@ -8,11 +8,11 @@ from django.db.models.functions import Now
 
 from voices.models import SyncRun
 
-WORKER_TIMEOUT = timedelta(seconds=20)
+LOST = timedelta(seconds=20)  # without a heartbeat, after which a worker is gone
 
 
 class Worker(models.Model):
-    """A celery worker, by its node name, and when its main process last reported."""
+    """A celery worker and its last heartbeat."""
 
     name = models.TextField(primary_key=True)
     seen_at = models.DateTimeField()
@@ -25,8 +25,8 @@ class Worker(models.Model):
 
     @classmethod
     def alive(cls) -> models.QuerySet["Worker"]:
-        """Return the workers that reported within WORKER_TIMEOUT, by the database's clock."""
-        return cls.objects.filter(seen_at__gt=Now() - WORKER_TIMEOUT)
+        """Return the workers with a recent heartbeat, by the database's clock."""
+        return cls.objects.filter(seen_at__gt=Now() - LOST)
 
 
 class PrunedRuns(models.Model):

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from typing import Any, ClassVar
+from typing import Any
 
 import psycopg
 
@@ -19,14 +19,13 @@ SECRETS = (API_KEY, "key-two", "secret-hash", "example.com", "agency's", "First"
 
 
 class Supabase(Database):
-    TABLES: ClassVar = (
-        "SELECT schemaname || '.' || tablename FROM pg_tables"
-        " WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1"
-    )
-
     @property
-    def tables(self) -> list[str]:
-        return [name for (name,) in self.rows(self.TABLES)]
+    def tables(self) -> list[tuple[str, str]]:
+        """Return each table's schema and name."""
+        return self.rows(
+            "SELECT schemaname, tablename FROM pg_tables"
+            " WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2"
+        )
 
     def query_api(self, query: str, role: str = "anon") -> list[tuple[Any, ...]]:
         """Run a query with the privileges of Supabase's API."""
