@@ -81,7 +81,7 @@ def add(additions: Additions) -> None:
     Agency.objects.bulk_create(additions.agencies, BATCH_SIZE, ignore_conflicts=True)
     keyless = [agency.pk for agency in additions.agencies if not has_key(agency)]
     Agency.objects.filter(pk__in=keyless).update(updated_at=F("created_at"))
-    for agency in UNCHANGED.filter(pk__in=additions.keys).select_for_update():
+    for agency in Agency.objects.filter(pk__in=additions.keys):
         agency.ultravox_api_key = additions.keys[agency.pk]
         agency.save()
     User.objects.bulk_create(additions.users, BATCH_SIZE, ignore_conflicts=True)

@@ -76,25 +76,18 @@ def _gauges() -> Iterator[Metric]:
     newest = SUCCEEDED.order_by("-finished_at").first()
     oldest = OPEN_RUNS.order_by("started_at").first()
     succeeded_at = newest.finished_at.timestamp() if newest and newest.finished_at else 0
+    voices, skipped = (newest.synced, newest.skipped) if newest else (0, 0)
     age = (timezone.now() - oldest.started_at).total_seconds() if oldest else 0
     failures = Alarm.objects.aggregate(failures=Max("failures"))["failures"] or 0
     rejected = keys.with_trial(Agency.objects.all()).filter(key_refused=True)  # type: ignore[misc]
     gauges = (
         (
             "last_success_timestamp_seconds",
-            "End of the latest successful sync; 0 if there is none.",
+            "End of the latest successful sync, or 0.",
             succeeded_at,
         ),
-        (
-            "last_success_voices",
-            "Voices stored by the latest successful sync.",
-            newest.synced if newest else 0,
-        ),
-        (
-            "last_success_skipped",
-            "Records skipped by the latest successful sync.",
-            newest.skipped if newest else 0,
-        ),
+        ("last_success_voices", "Voices stored by the latest successful sync.", voices),
+        ("last_success_skipped", "Records skipped by the latest successful sync.", skipped),
         ("schedule_failures", "Scheduled syncs that failed since the last success.", failures),
         ("oldest_open_run_age_seconds", "Age of the oldest running sync.", max(0, age)),
         ("keys_refused", "Agencies whose Ultravox key was rejected.", rejected.count()),

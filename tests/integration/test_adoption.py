@@ -1,6 +1,7 @@
 """`manage.py adopt_supabase`, and the checks of a shared database, in this process."""
 
 import io
+import re
 from typing import Any
 
 import pytest
@@ -10,12 +11,13 @@ from django.db import connection
 from agencies.credentials import agencies_with_key
 from agencies.models import Agency, User
 from operations.checks import check_shared_database
-from tests.support.adopting import API_ROLES_SQL
-from tests.support.project import on_postgresql
+from tests.support.project import ROOT, on_postgresql
 from voices.models import Voice
 
 pytestmark = [on_postgresql, pytest.mark.django_db]
 
+SUPABASE_SQL = (ROOT / "tests/support/supabase/database.sql").read_text()
+CREATE_API_ROLES = "".join(re.findall(r"^DO .*CREATE ROLE.*\n", SUPABASE_SQL, re.M))
 ID = "00000000-0000-4000-8000-00000000000{}"
 
 
@@ -107,9 +109,8 @@ def test_unchanged_agency_without_a_key_gets_one_later(source: None) -> None:
 @pytest.fixture
 def own(settings: Any) -> None:
     """Connect to a schema of its own, which the API's roles may use."""
-    execute(
-        f"{API_ROLES_SQL} CREATE SCHEMA own; SET LOCAL search_path = own; GRANT USAGE ON SCHEMA own TO anon"
-    )
+    execute(CREATE_API_ROLES)
+    execute("CREATE SCHEMA own; GRANT USAGE ON SCHEMA own TO anon; SET LOCAL search_path = own")
 
 
 def faults() -> list[tuple[str | None, str]]:
