@@ -81,11 +81,7 @@ def _gauges() -> Iterator[Metric]:
     failures = Alarm.objects.aggregate(failures=Max("failures"))["failures"] or 0
     rejected = keys.with_trial(Agency.objects.all()).filter(key_refused=True)  # type: ignore[misc]
     gauges = (
-        (
-            "last_success_timestamp_seconds",
-            "End of the latest successful sync, or 0.",
-            succeeded_at,
-        ),
+        ("last_success_timestamp_seconds", "End of the latest success, or 0.", succeeded_at),
         ("last_success_voices", "Voices stored by the latest successful sync.", voices),
         ("last_success_skipped", "Records skipped by the latest successful sync.", skipped),
         ("schedule_failures", "Scheduled syncs that failed since the last success.", failures),

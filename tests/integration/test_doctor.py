@@ -53,29 +53,26 @@ def test_healthy_service_has_no_fault(healthy: Agency, ultravox: Ultravox) -> No
     assert SyncRun.objects.count() == 1  # the doctor wrote none
 
 
-REMEDIES: dict[str, tuple[Callable[[], object], str]] = {
-    "worker": (
-        lambda: Worker.objects.all().delete(),
-        "none -> Start `celery -A voiceproject worker`",
-    ),
-    "schedule": (
-        lambda: PeriodicTask.objects.update(enabled=False),
-        "disabled -> In the admin, enable the periodic task",
-    ),
-    "voices": (
-        lambda: SyncRun.objects.update(finished_at=Now() - timedelta(hours=25)),
-        "stale -> Run `manage.py sync_voices`",
-    ),
-    "agencies": (
-        lambda: Agency.objects.all().delete(),
-        "no agency has a key -> In the admin, add an agency",
-    ),
-}
+def disable_schedule() -> None:
+    PeriodicTask.objects.update(enabled=False)
 
 
-@pytest.mark.parametrize("subject", REMEDIES)
-def test_each_fault_has_a_remedy(healthy: Agency, subject: str) -> None:
-    cause, line = REMEDIES[subject]
+def outdate_voices() -> None:
+    SyncRun.objects.update(finished_at=Now() - timedelta(hours=25))
+
+
+@pytest.mark.parametrize(
+    ("cause", "subject", "line"),
+    [
+        (Worker.objects.all().delete, "worker", "none -> Start `celery -A voiceproject worker`"),
+        (disable_schedule, "schedule", "disabled -> In the admin, enable the periodic task"),
+        (outdate_voices, "voices", "stale -> Run `manage.py sync_voices`"),
+        (Agency.objects.all().delete, "agencies", "no agency has a key -> In the admin, add"),
+    ],
+)
+def test_each_fault_has_a_remedy(
+    healthy: Agency, cause: Callable[[], object], subject: str, line: str
+) -> None:
     cause()
     code, faults = doctor()
     assert (code, list(faults)) == (1, [subject])
