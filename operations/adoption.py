@@ -25,7 +25,7 @@ from voices.models import JSONText, Voice
 from voices.records import COLUMNS, to_row
 
 BATCH_SIZE = 500  # rows per statement
-# Agencies that were added without a key have equal times until somebody edits them.
+# Agencies that were added without a key, and not edited since: add() makes both times equal.
 UNCHANGED = Agency.objects.filter(updated_at=F("created_at"))
 
 Row = tuple[str | None, ...]
@@ -95,7 +95,9 @@ def _find_agencies(rows: list[Row], additions: Additions) -> None:
     for source_id, name, source_key in rows:
         id, key = _uuid(source_id, "agencies"), (source_key or "").strip()
         if id not in existing:
-            additions.agencies.append(Agency(pk=id, name=name or "", ultravox_api_key=key))
+            agency = Agency(pk=id, name=name or "")
+            agency.ultravox_api_key = key
+            additions.agencies.append(agency)
             keyless += not key
         elif key and id in unchanged:
             additions.keys[id] = key
@@ -142,7 +144,7 @@ def _find_voices(rows: list[Row], additions: Additions) -> None:
             record["definition"] = json.loads(texts[-1] or "null")
             row = to_row(record)
             time = datetime.fromisoformat(synced_at or now).astimezone(UTC)
-        except ValueError:
+        except ValueError:  # UnusableRecord is one
             skipped += 1
             continue
         values: dict[str, object] = dict(zip(COLUMNS, row, strict=True))

@@ -14,7 +14,6 @@ from tests.support.answers import without
 from tests.ultravox import Ultravox
 from voiceproject.errors import UltravoxError
 from voices.models import SyncRun
-from voices.runs import ABANDONED
 from voices.sync import sync_voices
 from voices.tasks import sync_voices as task
 
@@ -95,7 +94,8 @@ def test_before_the_first_sync_every_metric_is_0(client: Client) -> None:
 
 def test_successful_sync(client: Client, agency: Agency, ultravox: Ultravox) -> None:
     ultravox.voices[0]["voiceId"] = None
-    run = sync_voices(trigger=SyncRun.Trigger.COMMAND)
+    sync_voices(trigger=SyncRun.Trigger.COMMAND)
+    run = SyncRun.objects.get()
     assert run.finished_at
     seconds = (run.finished_at - run.started_at).total_seconds()
     assert metrics(client) == {
@@ -144,7 +144,7 @@ def test_prune_lowers_no_counter(client: Client, agency: Agency) -> None:
     start = timezone.now() - timedelta(days=100)
     add_run(started_at=start, finished_at=start - timedelta(days=1))  # clocks differ
     for retries in range(1, 4):
-        for status in ("succeeded", "failed", ABANDONED):
+        for status in ("succeeded", "failed", "abandoned"):
             end = start + timedelta(seconds=90)
             add_run(
                 status=status, agency=agency, retries=retries, started_at=start, finished_at=end
