@@ -19,10 +19,10 @@ from django.db.models import F
 from django.utils import timezone
 
 from agencies.credentials import has_key
-from agencies.fields import normal_email
+from agencies.emails import normal_email
 from agencies.models import Agency, User
-from voices.models import JSONText, Voice
-from voices.records import COLUMNS, to_row
+from voices.models import Voice
+from voices.records import COLUMNS, TEXT_FIELDS, to_values
 
 BATCH_SIZE = 500  # rows per statement
 # Agencies that were added without a key, and not edited since: add() makes both times equal.
@@ -138,17 +138,16 @@ def _find_users(rows: list[Row], additions: Additions) -> None:
 def _find_voices(rows: list[Row], additions: Additions) -> None:
     existing = set(Voice.objects.values_list("pk", flat=True))
     skipped, now = 0, timezone.now().isoformat()
-    for *texts, synced_at in rows:
-        record: dict[str, object] = dict(zip(COLUMNS.values(), texts, strict=True))
+    for id, *texts, definition, synced_at in rows:
+        record: dict[str, object] = dict(zip(TEXT_FIELDS.values(), texts, strict=True))
+        record["voiceId"] = id
         try:
-            record["definition"] = json.loads(texts[-1] or "null")
-            row = to_row(record)
+            record["definition"] = json.loads(definition or "null")
+            values = to_values(record)
             time = datetime.fromisoformat(synced_at or now).astimezone(UTC)
         except ValueError:  # UnusableRecord is one
             skipped += 1
             continue
-        values: dict[str, object] = dict(zip(COLUMNS, row, strict=True))
-        values["definition"] = row[-1] and JSONText(row[-1])
         if values["id"] not in existing:
             additions.voices.append(Voice(**values, last_synced_at=time))
     additions.existing["voices"] = len(rows) - len(additions.voices) - skipped

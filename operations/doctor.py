@@ -13,11 +13,10 @@ from django.db import connection
 from redis.exceptions import RedisError
 
 from agencies.credentials import agencies_with_key, get_agency_credentials
-from agencies.models import Agency
 from operations import health
+from ultravox import check_key
 from voiceproject.database import advice_on
-from voiceproject.errors import CredentialsUnavailable, KeyRejected, NoApiKey, ServiceError
-from voices import keys
+from voiceproject.errors import CredentialsUnavailable, KeyRejected, NoApiKey, UltravoxError
 
 TIMEOUT = 15.0  # seconds for the database and the broker
 NO_FAULT = ("ok", "unused")
@@ -94,33 +93,38 @@ def _check_cache() -> Finding:
 
 
 def _check_keys() -> Iterator[Finding]:
-    readable, unreadable = [], []
+    keys: dict[str, str] = {}
+    unreadable: list[str] = []
     for agency in agencies_with_key():
+        name = f"{agency} ({agency.pk})"
         try:
-            get_agency_credentials(agency)
-            readable.append(agency)
+            keys[name] = get_agency_credentials(agency)
         except NoApiKey:  # it is blank
             continue
         except CredentialsUnavailable:
-            unreadable.append(f"{agency} ({agency.pk})")
-    if not (readable or unreadable):
+            unreadable.append(name)
+    if not (keys or unreadable):
         yield Finding("agencies", "no agency has a key", NO_KEYS)
     if unreadable:
         status = f"cannot decrypt the API key of {', '.join(unreadable)}"
         yield Finding("encryption keys", status, UNREADABLE)
     else:
         yield Finding("encryption keys")
-    for agency in readable:
-        yield _check_key(agency)
+    for name, key in keys.items():
+        yield _check_key(f"key of {name}", key)
 
 
-def _check_key(agency: Agency) -> Finding:
-    subject = f"key of {agency} ({agency.pk})"
+def _check_key(subject: str, key: str) -> Finding:
     try:
-        keys.try_key(agency, deadline=time.monotonic() + settings.ULTRAVOX_TIMEOUT)
+        check_key(
+            key,
+            api_url=settings.ULTRAVOX_API_URL,
+            timeout=settings.ULTRAVOX_TIMEOUT,
+            deadline=time.monotonic() + settings.ULTRAVOX_TIMEOUT,
+        )
     except KeyRejected as error:
         return Finding(subject, error.message, REJECTED)
-    except ServiceError as error:
+    except UltravoxError as error:
         host = urlsplit(settings.ULTRAVOX_API_URL).hostname
         return Finding(subject, error.message, f"Check the network, and that {host} is up.")
     return Finding(subject)

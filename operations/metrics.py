@@ -18,7 +18,6 @@ from prometheus_client.registry import Collector
 
 from agencies.models import Agency
 from operations.models import PrunedRuns
-from voices import keys
 from voices.models import Alarm, SyncRun
 from voices.runs import OPEN_RUNS
 
@@ -79,7 +78,7 @@ def _gauges() -> Iterator[Metric]:
     voices, skipped = (newest.synced, newest.skipped) if newest else (0, 0)
     age = (timezone.now() - oldest.started_at).total_seconds() if oldest else 0
     failures = Alarm.objects.aggregate(failures=Max("failures"))["failures"] or 0
-    rejected = keys.with_trial(Agency.objects.all()).filter(key_refused=True)  # type: ignore[misc]
+    rejected = Agency.objects.filter(key_works=False)
     gauges = (
         ("last_success_timestamp_seconds", "End of the latest success, or 0.", succeeded_at),
         ("last_success_voices", "Voices stored by the latest successful sync.", voices),

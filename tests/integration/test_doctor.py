@@ -38,7 +38,8 @@ def doctor() -> tuple[int, dict[str, str]]:
 
 
 @pytest.fixture
-def healthy(agency: Agency, ultravox: Ultravox) -> Agency:
+def healthy(agency: Agency, ultravox: Ultravox, settings: Any) -> Agency:
+    settings.CELERY_BROKER_URL = "redis://..."  # the tests' Celery connects to memory://
     sync_voices(trigger=SyncRun.Trigger.SCHEDULE)
     Worker.objects.create(name="celery@host", seen_at=Now())
     interval = IntervalSchedule.objects.create(every=6, period="hours")
@@ -53,8 +54,18 @@ def test_healthy_service_has_no_fault(healthy: Agency, ultravox: Ultravox) -> No
     assert SyncRun.objects.count() == 1  # the doctor wrote none
 
 
+def test_broker_and_worker_may_be_unused(healthy: Agency, settings: Any) -> None:
+    settings.CELERY_BROKER_URL = ""
+    Worker.objects.all().delete()
+    assert doctor() == (0, {})
+
+
 def disable_schedule() -> None:
     PeriodicTask.objects.update(enabled=False)
+
+
+def stop_beat() -> None:
+    PeriodicTask.objects.update(last_run_at=Now() - timedelta(hours=6, minutes=11))
 
 
 def outdate_voices() -> None:
@@ -66,6 +77,7 @@ def outdate_voices() -> None:
     [
         (Worker.objects.all().delete, "worker", "none -> Start `celery -A voiceproject worker`"),
         (disable_schedule, "schedule", "disabled -> In the admin, enable the periodic task"),
+        (stop_beat, "schedule", "stale -> Start `celery -A voiceproject beat`"),
         (outdate_voices, "voices", "stale -> Run `manage.py sync_voices`"),
         (Agency.objects.all().delete, "agencies", "no agency has a key -> In the admin, add"),
     ],
