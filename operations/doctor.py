@@ -1,8 +1,7 @@
-"""Look at everything that a sync needs, and say what to do about what is at fault."""
+"""Check everything that a sync needs, and name the remedy for each fault."""
 
 import time
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -11,72 +10,73 @@ from django.conf import settings
 from django.core import checks
 from django.core.cache import cache
 from django.db import connection
-from django_celery_beat.models import PeriodicTask
 from redis.exceptions import RedisError
 
-from agencies.credentials import agencies_with_key, get_agency_credentials, has_key
-from agencies.models import Agency
+from agencies.credentials import agencies_with_key, get_agency_credentials
 from operations import health
 from ultravox import check_key
 from voiceproject.database import advice_on
-from voiceproject.errors import CredentialsUnavailable, KeyRejected, ServiceError
+from voiceproject.errors import CredentialsUnavailable, KeyRejected, NoApiKey, UltravoxError
 
-PATIENCE = 15.0  # seconds for database and broker
+TIMEOUT = 15.0  # seconds for the database and the broker
+NO_FAULT = ("ok", "unused")
 REMEDIES = {
-    "database": "Check DATABASE_URL, and whether the database runs.",
-    "migrations": "Run `manage.py migrate`.",
-    "broker": "Check CELERY_BROKER_URL, and whether the broker runs.",
-    "worker": "Start `celery -A voiceproject worker`, and look at its log.",
-    "schedule": "In the admin, under Schedule, enable the periodic task for voices.sync_voices, or add one.",
-    "voices": "Sync with `manage.py sync_voices`; the history of syncs in the admin says what failed.",
+    ("database", "unavailable"): "Check DATABASE_URL, and that the database is running.",
+    ("migrations", "unapplied"): "Run `manage.py migrate`.",
+    ("broker", "unavailable"): "Check CELERY_BROKER_URL, and that the broker is running.",
+    ("worker", "none"): "Start `celery -A voiceproject worker`, and look at its log.",
+    ("schedule", "none"): "In the admin, add a periodic task for voices.sync_voices.",
+    ("schedule", "disabled"): "In the admin, enable the periodic task for voices.sync_voices.",
+    ("schedule", "stale"): "Start `celery -A voiceproject beat`, and look at its log.",
+    ("voices", "stale"): "Run `manage.py sync_voices`. The admin shows why earlier syncs failed.",
 }
-OTHERS_FIRST = "Mend what is at fault above first."
-NO_KEYS = "Add an agency with its Ultravox API key in the admin."
-UNREADABLE = "Put the key that encrypted it into CREDENTIALS_KEYS, or enter the Ultravox key again."
-NEW_KEY = "Enter one that works in the admin."
-OVERDUE = timedelta(minutes=10)
+OTHERS_FIRST = "Fix the faults above first."
+NO_CACHE = "Check CACHE_URL, and that Redis is running. Rate limits do not work without it."
+NO_KEYS = "In the admin, add an agency with its Ultravox API key."
+UNREADABLE = "Add the Fernet key that encrypted it to CREDENTIALS_KEYS, or enter the API key again."
+REJECTED = "In the admin, enter an API key that works."
 
 
 class Finding(NamedTuple):
-    """What was looked at and what was found; if that is a fault, what to do."""
+    """The status of one subject, and the remedy if it is a fault."""
 
     subject: str
-    found: str = "ok"
+    status: str = "ok"
     remedy: str = ""
 
 
-def examine() -> Iterator[Finding]:
-    """Yield what is found, as it is. Writes nothing; asks Ultravox for a voice with each agency's key."""
-    yield from _told("settings", checks.run_checks(include_deployment_checks=not settings.DEBUG))
-    _, words = health.readiness(PATIENCE)
-    for subject, word in words.items():
-        remedy = OTHERS_FIRST if word == "unknown" else REMEDIES[subject]
-        if subject == "database" and word != "ok":
-            remedy = _what_fails() or remedy
-        yield Finding(subject, word, "" if word == "ok" else remedy)
-    if words["migrations"] != "ok":
+def diagnose() -> Iterator[Finding]:
+    """Yield a finding for each check. Writes nothing, and requests one voice with each agency's key."""
+    messages = checks.run_checks(include_deployment_checks=not settings.DEBUG)
+    yield from _system_checks("settings", messages)
+    _, statuses = health.readiness(TIMEOUT)
+    for subject, status in statuses.items():
+        remedy = "" if status in NO_FAULT else REMEDIES.get((subject, status), OTHERS_FIRST)
+        if subject == "database" and remedy:
+            remedy = _database_advice() or remedy
+        yield Finding(subject, status, remedy)
+    if statuses["migrations"] != "ok":
         yield Finding("encryption keys", "unknown", OTHERS_FIRST)
         return
-    yield _beat()
-    yield _cache()
-    yield from _told(
-        "tables", checks.run_checks(tags=[checks.Tags.database], databases=["default"])
-    )
-    agencies = [agency for agency in agencies_with_key() if has_key(agency)]
-    if not agencies:
-        yield Finding("agencies", "none has a key", NO_KEYS)
-    unreadable = [agency for agency in agencies if not _is_readable(agency)]
-    if unreadable:
-        names = ", ".join(f"{agency} ({agency.pk})" for agency in unreadable)
-        yield Finding("encryption keys", f"the key of {names} cannot be read", UNREADABLE)
-    else:
-        yield Finding("encryption keys")
-    for agency in agencies:
-        if agency not in unreadable:
-            yield _key(agency)
+    yield _check_cache()
+    messages = checks.run_checks(tags=[checks.Tags.database], databases=["default"])
+    yield from _system_checks("tables", messages)
+    yield from _check_keys()
 
 
-def _what_fails() -> str | None:
+def _system_checks(subject: str, messages: Sequence[checks.CheckMessage]) -> Iterator[Finding]:
+    """Yield Django's check messages; warnings are not faults."""
+    shown = [message for message in messages if not message.is_silenced()]
+    for message in shown:
+        if message.level >= checks.ERROR:
+            yield Finding(subject, message.msg, message.hint or "Correct it.")
+        else:
+            yield Finding(subject, f"{message.msg} {message.hint or ''}".strip())
+    if not shown:
+        yield Finding(subject)
+
+
+def _database_advice() -> str | None:
     try:
         connection.ensure_connection()
     except django.db.Error as error:
@@ -84,60 +84,47 @@ def _what_fails() -> str | None:
     return None
 
 
-def _beat() -> Finding:
-    """Look for syncs that are due, and that nobody sends: beat shows itself nowhere else."""
-    for task in PeriodicTask.objects.filter(task=health.SYNC, enabled=True):
-        remaining = task.schedule.remaining_estimate(task.last_run_at or task.date_changed)
-        if remaining < -OVERDUE:
-            words = f"a sync has been due for {-remaining // timedelta(minutes=1)} minutes"
-            return Finding(
-                "beat", words, "Start `celery -A voiceproject beat`, and look at its log."
-            )
-    return Finding("beat")
-
-
-def _cache() -> Finding:
+def _check_cache() -> Finding:
     try:
         cache.get("doctor")
     except RedisError:
-        return Finding(
-            "cache", "unavailable", "Check CACHE_URL: without it, no request is limited."
-        )
+        return Finding("cache", "unavailable", NO_CACHE)
     return Finding("cache")
 
 
-def _told(subject: str, found: Sequence[checks.CheckMessage]) -> Iterator[Finding]:
-    """Yield what Django's checks say; warnings are told, and are no faults."""
-    told = [each for each in found if each.level >= checks.WARNING and not each.is_silenced()]
-    for each in told:
-        if each.level >= checks.ERROR:
-            yield Finding(subject, each.msg, each.hint or "Correct it.")
-        else:
-            yield Finding(subject, f"{each.msg} {each.hint or ''}".strip())
-    if not told:
-        yield Finding(subject)
+def _check_keys() -> Iterator[Finding]:
+    keys: dict[str, str] = {}
+    unreadable: list[str] = []
+    for agency in agencies_with_key():
+        name = f"{agency} ({agency.pk})"
+        try:
+            keys[name] = get_agency_credentials(agency)
+        except NoApiKey:  # it is blank
+            continue
+        except CredentialsUnavailable:
+            unreadable.append(name)
+    if not (keys or unreadable):
+        yield Finding("agencies", "no agency has a key", NO_KEYS)
+    if unreadable:
+        status = f"cannot decrypt the API key of {', '.join(unreadable)}"
+        yield Finding("encryption keys", status, UNREADABLE)
+    else:
+        yield Finding("encryption keys")
+    for name, key in keys.items():
+        yield _check_key(f"key of {name}", key)
 
 
-def _is_readable(agency: Agency) -> bool:
-    try:
-        get_agency_credentials(agency)
-    except CredentialsUnavailable:
-        return False
-    return True
-
-
-def _key(agency: Agency) -> Finding:
-    subject = f"key of {agency} ({agency.pk})"
+def _check_key(subject: str, key: str) -> Finding:
     try:
         check_key(
-            get_agency_credentials(agency),
+            key,
             api_url=settings.ULTRAVOX_API_URL,
             timeout=settings.ULTRAVOX_TIMEOUT,
             deadline=time.monotonic() + settings.ULTRAVOX_TIMEOUT,
         )
     except KeyRejected as error:
-        return Finding(subject, error.message, NEW_KEY)
-    except ServiceError as error:
-        where = urlsplit(settings.ULTRAVOX_API_URL).hostname
-        return Finding(subject, error.message, f"Look at the network, and whether {where} works.")
+        return Finding(subject, error.message, REJECTED)
+    except UltravoxError as error:
+        host = urlsplit(settings.ULTRAVOX_API_URL).hostname
+        return Finding(subject, error.message, f"Check the network, and that {host} is up.")
     return Finding(subject)

@@ -1,6 +1,6 @@
 import logging
 
-from operations import prune as pruning
+import operations.prune
 from voiceproject.celery import app
 
 logger = logging.getLogger(__name__)
@@ -8,5 +8,5 @@ logger = logging.getLogger(__name__)
 
 @app.task(name="operations.prune")
 def prune() -> None:
-    """Remove what is old."""
-    logger.info("Removed %s", pruning.in_words(pruning.prune()))
+    """Remove old data."""
+    logger.info(operations.prune.summary(operations.prune.prune()))

@@ -1,4 +1,4 @@
-"""`manage.py doctor`: a line for each thing that a sync needs, and what to do about it."""
+"""`manage.py doctor` prints a line for everything that a sync needs, and a remedy for each fault."""
 
 import io
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from agencies.models import Agency
 from operations.models import Worker
 from tests.support.answers import store_raw_key, without
-from tests.support.project import Project, free_port
+from tests.support.project import Database, Project, free_port
 from tests.ultravox import API_KEY, Ultravox
 from voices.models import SyncRun
 from voices.sync import sync_voices
@@ -25,7 +25,7 @@ SUBJECTS = ["settings", "database", "migrations", "broker", "worker", "schedule"
 
 
 def doctor() -> tuple[int, dict[str, str]]:
-    """Run it; return its exit code, and its lines by what they are about, faults only."""
+    """Run the command; return its exit code, and its faults by subject."""
     out = io.StringIO()
     code = 0
     try:
@@ -34,113 +34,105 @@ def doctor() -> tuple[int, dict[str, str]]:
         code = error.returncode
     lines = [line.partition(": ") for line in out.getvalue().splitlines()]
     assert [start[6:] for start, _, _ in lines][: len(SUBJECTS)] == SUBJECTS
-    return code, {start[6:]: found for start, _, found in lines if start.startswith("FAULT")}
+    return code, {start[6:]: rest for start, _, rest in lines if start.startswith("FAULT")}
 
 
 @pytest.fixture
-def healthy(agency: Agency, ultravox: Ultravox) -> Agency:
+def healthy(agency: Agency, ultravox: Ultravox, settings: Any) -> Agency:
+    settings.CELERY_BROKER_URL = "redis://..."  # the tests' Celery connects to memory://
     sync_voices(trigger=SyncRun.Trigger.SCHEDULE)
-    Worker.objects.create(name="celery@here", seen_at=Now())
-    every = IntervalSchedule.objects.create(every=6, period="hours")
-    PeriodicTask.objects.create(name="Sync", task="voices.sync_voices", interval=every)
+    Worker.objects.create(name="celery@host", seen_at=Now())
+    interval = IntervalSchedule.objects.create(every=6, period="hours")
+    PeriodicTask.objects.create(name="Sync", task="voices.sync_voices", interval=interval)
     return agency
 
 
-def test_all_is_well(healthy: Agency, ultravox: Ultravox) -> None:
-    asked = len(ultravox.listings)
+def test_healthy_service_has_no_fault(healthy: Agency, ultravox: Ultravox) -> None:
+    requests = len(ultravox.listings)
     assert doctor() == (0, {})
-    assert len(ultravox.listings) == asked + 1
-    assert SyncRun.objects.count() == 1  # it is no sync
+    assert len(ultravox.listings) == requests + 1
+    assert SyncRun.objects.count() == 1  # the doctor wrote none
 
 
-FAULTS: dict[str, tuple[Callable[[], object], str, str]] = {
-    "worker": (
-        lambda: Worker.objects.all().delete(),
-        "worker",
-        "Start `celery -A voiceproject worker`",
-    ),
-    "schedule": (
-        lambda: PeriodicTask.objects.update(enabled=False),
-        "schedule",
-        "enable the periodic task",
-    ),
-    "voices": (
-        lambda: SyncRun.objects.update(finished_at=Now() - timedelta(hours=25)),
-        "voices",
-        "manage.py sync_voices",
-    ),
-    "beat": (
-        lambda: PeriodicTask.objects.update(last_run_at=Now() - timedelta(hours=6, minutes=11)),
-        "beat",
-        "a sync has been due for 11 minutes -> Start `celery -A voiceproject beat`",
-    ),
-    "keys": (lambda: Agency.objects.update(encrypted_key=""), "agencies", "Add an agency"),
-}
+def test_broker_and_worker_may_be_unused(healthy: Agency, settings: Any) -> None:
+    settings.CELERY_BROKER_URL = ""
+    Worker.objects.all().delete()
+    assert doctor() == (0, {})
 
 
-@pytest.mark.parametrize(("cause", "subject", "remedy"), FAULTS.values(), ids=FAULTS)
-def test_it_says_what_to_do(
-    healthy: Agency, cause: Callable[[], object], subject: str, remedy: str
+def disable_schedule() -> None:
+    PeriodicTask.objects.update(enabled=False)
+
+
+def stop_beat() -> None:
+    PeriodicTask.objects.update(last_run_at=Now() - timedelta(hours=6, minutes=11))
+
+
+def outdate_voices() -> None:
+    SyncRun.objects.update(finished_at=Now() - timedelta(hours=25))
+
+
+@pytest.mark.parametrize(
+    ("cause", "subject", "line"),
+    [
+        (Worker.objects.all().delete, "worker", "none -> Start `celery -A voiceproject worker`"),
+        (disable_schedule, "schedule", "disabled -> In the admin, enable the periodic task"),
+        (stop_beat, "schedule", "stale -> Start `celery -A voiceproject beat`"),
+        (outdate_voices, "voices", "stale -> Run `manage.py sync_voices`"),
+        (Agency.objects.all().delete, "agencies", "no agency has a key -> In the admin, add"),
+    ],
+)
+def test_each_fault_has_a_remedy(
+    healthy: Agency, cause: Callable[[], object], subject: str, line: str
 ) -> None:
     cause()
     code, faults = doctor()
     assert (code, list(faults)) == (1, [subject])
-    assert remedy in faults[subject]
+    assert line in faults[subject]
 
 
-def test_each_key_is_tried(healthy: Agency, ultravox: Ultravox) -> None:
+def test_every_key_is_tested(healthy: Agency, ultravox: Ultravox) -> None:
     revoked = Agency.objects.create(name="Revoked", ultravox_api_key="another key")
     Agency.objects.create(name="Keyless")
     Agency.objects.create(name="Blank", ultravox_api_key=" ")
     code, faults = doctor()
     assert (code, list(faults)) == (1, [f"key of Revoked ({revoked.pk})"])
-    assert "Ultravox rejected your agency's API key" in faults.popitem()[1]
-    # An answer that is no page of voices
+    assert "-> In the admin, enter an API key that works." in faults.popitem()[1]
+    # A response that is not a page of voices
     ultravox.keys = {API_KEY, "another key"}
     ultravox.fault = "body_html"
     code, faults = doctor()
     assert (code, len(faults)) == (1, 2)
-    assert "(the response is not JSON)" in faults.popitem()[1]
+    assert "-> Check the network, and that 127.0.0.1 is up." in faults.popitem()[1]
 
 
-def test_keys_that_cannot_be_read(healthy: Agency) -> None:
-    lost = Agency.objects.create(name="Lost")
-    store_raw_key(lost, "gAAAAA-not-to-be-decrypted")
-    code, faults = doctor()
-    assert (code, list(faults)) == (1, ["encryption keys"])
-    assert f"Lost ({lost.pk})" in faults["encryption keys"]
-    assert "CREDENTIALS_KEYS" in faults["encryption keys"]
-
-
-def test_a_cache_that_is_away(healthy: Agency, settings: Any) -> None:
+def test_unreadable_keys_and_unavailable_cache(healthy: Agency, settings: Any) -> None:
+    store_raw_key(healthy, "gAAAAA-not-to-be-decrypted")
     backend = "django.core.cache.backends.redis.RedisCache"
-    away = f"redis://127.0.0.1:{free_port()}/1"
-    settings.CACHES = {"default": {"BACKEND": backend, "LOCATION": away}}
+    location = f"redis://127.0.0.1:{free_port()}/1"
+    settings.CACHES = {"default": {"BACKEND": backend, "LOCATION": location}}
     code, faults = doctor()
-    assert (code, list(faults)) == (1, ["cache"])
-
-
-def test_wrong_settings(healthy: Agency, settings: Any) -> None:
+    assert (code, list(faults)) == (1, ["cache", "encryption keys"])
+    assert f"Agency ({healthy.pk}) -> Add the Fernet key" in faults["encryption keys"]
     settings.CREDENTIALS_KEYS = []
     code, faults = doctor()
-    assert (code, list(faults)) == (1, ["settings", "encryption keys"])
     assert "CREDENTIALS_KEYS is not set" in faults["settings"]
 
 
-def test_services_that_are_away(project: Callable[..., Project], tmp_path: Path) -> None:
+def test_unavailable_database_and_broker(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/missing/db.sqlite3")
     broker = f"redis://:secret@127.0.0.1:{free_port()}/0"
-    database = f"sqlite:///{tmp_path}/away/db.sqlite3"
-    done = project(CELERY_BROKER_URL=broker, DATABASE_URL=database).manage("doctor")
+    done = Project(database, tmp_path, CELERY_BROKER_URL=broker).manage("doctor")
     assert done.returncode == 1
     faults = [line for line in done.stdout.splitlines() if line.startswith("FAULT")]
-    assert "FAULT database: unavailable -> The database cannot be reached" in faults[0]
-    assert done.stdout.count("unknown -> Mend what is at fault above first.") == 5
+    assert "FAULT database: unavailable -> The database can't be reached" in faults[0]
+    assert done.stdout.count("unknown -> Fix the faults above first.") == 5
     assert "FAULT broker: unavailable -> Check CELERY_BROKER_URL" in done.stdout
     assert "Traceback" not in done.stderr
     assert "secret" not in done.stdout + done.stderr
 
 
-def test_a_database_that_is_not_migrated(healthy: Agency) -> None:
+def test_unmigrated_database(healthy: Agency) -> None:
     with without("django_migrations"):
         code, faults = doctor()
     assert code == 1

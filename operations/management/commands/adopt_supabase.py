@@ -4,70 +4,64 @@ from typing import Any
 import django.db
 from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connection
+from django.db import connection, transaction
 
-from operations import adopting, supabase
+from operations import adoption, supabase
 from voiceproject.database import explain
 
 HELP = {
-    "agencies": "their table, such as public.agencies",
-    "agency_id": "a column of it, or a SQL expression; a UUID",
-    "agency_name": "the same, for the name",
-    "agency_key": "the same, for the key in plain text, such as public.get_agency_credentials(id)",
-    "users": "their table, such as auth.users",
-    "user_id": "a column of it, or a SQL expression: the `sub` of their Supabase tokens",
-    "user_email": "the same, for the e-mail address",
-    "user_agency": "the same, for their agency's id: (SELECT ... FROM public.profiles WHERE ...)",
-    "voices": "their table, such as public.ultravox_voices",
+    "agencies": "table of agencies, such as public.agencies",
+    "agency_id": "column or SQL expression: the agency's id, a UUID",
+    "agency_name": "column or SQL expression: the agency's name",
+    "agency_key": "column or SQL expression: the Ultravox API key, in plain text",
+    "users": "table of users, such as auth.users",
+    "user_id": "column or SQL expression: the `sub` claim of the user's Supabase tokens",
+    "user_email": "column or SQL expression: the user's e-mail address",
+    "user_agency": "column or SQL expression: the id of the user's agency",
+    "voices": "table of voices, such as public.ultravox_voices",
 }
 
 
 class Command(BaseCommand):
     help = (
-        "Take over agencies, users and voices of a Supabase project from its database, DATABASE_URL. Tells"
-        " what it would add, and adds it with --apply. What is here is left as it is. docs/adopting.md"
+        "Copy agencies, users and voices from the Supabase project in DATABASE_URL to this service's tables."
+        " Existing rows stay as they are. Without --apply, only report what would be added. See"
+        " docs/adopting.md."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        for each in fields(adopting.Source):
+        for each in fields(adoption.Source):
             option = f"--{each.name.replace('_', '-')}"
             parser.add_argument(option, metavar="SQL", default=each.default, help=HELP[each.name])
-        words = "leave a view of the public voices at public.ultravox_voices, for clients that read that"
-        parser.add_argument("--view", action="store_true", help=words)
-        parser.add_argument("--apply", action="store_true", help="add it")
+        view = f"replace the table {supabase.VIEW} by a view of this service's public voices"
+        parser.add_argument("--view", action="store_true", help=view)
+        parser.add_argument("--apply", action="store_true", help="add the rows and the view")
 
     def handle(self, *args: Any, view: bool, apply: bool, **options: Any) -> None:
         if connection.vendor != "postgresql":
-            raise CommandError("Set DATABASE_URL to the database of the Supabase project.")
+            raise CommandError("Set DATABASE_URL to the Supabase project's database.")
+        source = adoption.Source(**{name: options[name] for name in HELP})
         try:
             self.check(tags=[Tags.database], databases=["default"])
-            names = [each.name for each in fields(adopting.Source)]
-            source = adopting.Source(**{name: options[name] for name in names})
-            if (source.agency_key and not source.agencies) or (
-                source.user_agency and not source.users
-            ):
-                raise CommandError("Name the table, too: --agencies or --users.")
-            found = adopting.find(source, view=view)
+            dependents = supabase.dependents() if view else []
+            additions = adoption.find_additions(source)
             if apply:
-                adopting.apply(found, view=view)
-            self._tell(found, view, apply)
-            role = supabase.role_sql()
-        except supabase.AdoptingFailed as error:
-            raise CommandError(f"{error} Nothing was changed.") from error
+                with transaction.atomic():
+                    adoption.add(additions)
+                    if view:
+                        supabase.create_view()
         except django.db.Error as error:
             raise CommandError(explain(error)) from error
-        self.stdout.write(
-            "\nFor the service, a role of its own, which needs no DATABASE_SCHEMA, through a pooler, too:\n"
-        )
-        self.stdout.write(role)
-
-    def _tell(self, found: adopting.Found, view: bool, apply: bool) -> None:
         verb = "Added" if apply else "Would add"
-        for name, here in found.here.items():
-            self.stdout.write(f"{verb} {name}: {len(getattr(found, name))}; here already: {here}")
-        for note in found.notes:
+        for kind, existing in additions.existing.items():
+            added = len(getattr(additions, kind))
+            self.stdout.write(f"{verb} {kind}: {added}; existing: {existing}")
+        for note in additions.notes:
             self.stdout.write(f"Note: {note}")
         if view:
-            self.stdout.write(f"{'Made' if apply else 'Would make'} the view {supabase.VIEW}")
+            self.stdout.write(f"{'Created' if apply else 'Would create'} the view {supabase.VIEW}")
+        if dependents:
+            names = ", ".join(dependents)
+            self.stdout.write(f"Note: these refer to the old table, which no sync updates: {names}")
         if not apply:
-            self.stdout.write("Nothing was changed: add --apply.")
+            self.stdout.write("Nothing was changed. Add --apply to apply this.")

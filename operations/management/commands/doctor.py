@@ -8,17 +8,19 @@ from voiceproject.database import explain
 
 
 class Command(BaseCommand):
-    help = "Look at all that a sync needs, and say what to do about what is at fault."
-    requires_system_checks = ()  # they are among what it looks at
+    help = "Check everything that a sync needs, and explain how to fix each fault."
+    requires_system_checks = ()  # doctor runs them
 
     def handle(self, *args: Any, **options: Any) -> None:
         faults = 0
         try:
-            for finding in doctor.examine():
-                faults += bool(finding.remedy)
-                mark = self.style.ERROR("FAULT") if finding.remedy else self.style.SUCCESS("ok   ")
-                remedy = finding.remedy and f" -> {finding.remedy}"
-                self.stdout.write(f"{mark} {finding.subject}: {finding.found}{remedy}")
+            for subject, status, remedy in doctor.diagnose():
+                if remedy:
+                    faults += 1
+                    line = f"{self.style.ERROR('FAULT')} {subject}: {status} -> {remedy}"
+                else:
+                    line = f"{self.style.SUCCESS('ok   ')} {subject}: {status}"
+                self.stdout.write(line)
                 self.stdout.flush()
         except django.db.Error as error:
             raise CommandError(explain(error)) from error

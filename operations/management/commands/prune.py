@@ -8,11 +8,14 @@ from voiceproject.database import explain
 
 
 class Command(BaseCommand):
-    help = "Remove runs and failed logins of before SYNC_HISTORY_DAYS, ended sessions, and unused previews."
+    help = (
+        "Remove runs and failed logins older than SYNC_HISTORY_DAYS, expired sessions, and previews"
+        " of deleted voices."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             removed = prune.prune()
         except django.db.Error as error:
             raise CommandError(explain(error)) from error
-        self.stdout.write(f"Removed {prune.in_words(removed)}")
+        self.stdout.write(prune.summary(removed))
