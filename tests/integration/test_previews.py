@@ -25,7 +25,7 @@ from tests.support.project import Database, own_project, wait_for
 from tests.support.seeding import add_agency
 from tests.ultravox import API_KEY, Exchange, Ultravox
 from voices.models import AgencyVoice, Voice
-from voices.previews import type_of
+from voices.previews import media_type as type_of
 
 pytestmark = pytest.mark.django_db
 

@@ -4,7 +4,6 @@ import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 from axes.models import AccessAttempt
@@ -122,7 +121,7 @@ def test_previews_of_voices_that_are_gone_go(
     voices = [voice for voice in Voice.objects.all() if "/preview" in (voice.preview_url or "")][:3]
 
     def hear(voice: Voice) -> None:
-        previews.preview_of(voice, agency=UUID(str(agency.pk)), before_asking=lambda: None)
+        previews.fetch_preview(voice, agency_id=agency.pk, before_request=lambda: None)
 
     for voice in voices:
         hear(voice)
