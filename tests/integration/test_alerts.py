@@ -1,6 +1,7 @@
 """Scheduled syncs ping a watchdog and e-mail administrators."""
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -82,7 +83,7 @@ FAULTS: dict[str, Callable[[Exchange], None] | None] = {
     "did not respond within 0.3 seconds": lambda exchange: exchange.drip(
         [b"HTTP/1.1 2", *[b"0"] * 99]
     ),
-    "could not be reached: ReadTimeout": lambda exchange: exchange.hang(),
+    "(did not respond|could not be reached: ReadTimeout)": lambda exchange: exchange.hang(),
     "could not be reached: ConnectionError": lambda exchange: exchange.reset(),
     "responded with status 404": lambda exchange: exchange.reply(404),
     "could not be reached: InvalidURL": None,
@@ -104,7 +105,7 @@ def test_a_watchdog_s_fault_does_not_fail_the_sync(
     server = ultravox.url if ultravox.previews else "http://..."
     settings.SYNC_PING_URL = f"{server}/{SECRET}/preview"
     assert run_task() == "SUCCESS"
-    assert f"The watchdog {message}" in caplog.text
+    assert re.search(f"The watchdog {message}", caplog.text)
     assert SECRET not in caplog.text
 
 

@@ -135,23 +135,12 @@ def test_head_and_other_methods(client: Client, get_preview: GetPreview) -> None
     assert_error(client.get(ADDRESS), 401, "not_authenticated")
 
 
-@pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        (WAV.ljust(10_000_000, b"\0"), 200),
-        (WAV.ljust(10_000_001, b"\0"), 502),
-        (b"<h1>Just a moment...</h1>", 502),
-    ],
-    ids=["largest", "too large", "not audio"],
-)
-def test_other_bodies_are_unavailable(
-    get_preview: GetPreview, ultravox: Ultravox, body: bytes, status: int
+@pytest.mark.parametrize(("size", "status"), [(10_000_000, 200), (10_000_001, 502)])
+def test_the_largest_preview(
+    get_preview: GetPreview, ultravox: Ultravox, size: int, status: int
 ) -> None:
-    ultravox.previews = reply(body=body, Content_Type="audio/wav")
-    response = get_preview()
-    assert response.status_code == status
-    if status == 502:
-        assert_error(response, 502, "preview_unavailable", "moment")
+    ultravox.previews = reply(body=WAV.ljust(size, b"\0"))
+    assert get_preview().status_code == status
 
 
 # Callers
@@ -222,8 +211,8 @@ def test_requests_to_ultravox_are_limited_for_each_caller(
     get_preview: GetPreview, ultravox: Ultravox, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(SimpleRateThrottle.THROTTLE_RATES, "preview", "2/min")
-    for voice_id in ("w", "x"):
-        add_voice(voice_id, ultravox)
+    add_voice("w", ultravox)
+    add_voice("x", ultravox)
     headers = bearer(user)
     for voice_id, status in (("v", 200), ("v", 200), ("w", 200), ("v", 200), ("x", 429)):
         assert get_preview(f"/api/voices/{voice_id}/preview", headers).status_code == status
@@ -365,7 +354,7 @@ def test_no_or_an_invalid_preview_url(
     ("status", "cause"),
     [(status, "provider") for status in (400, 418, 422, 500, 503)]
     + [(status, "key") for status in (401, 402, 403, 429)]
-    + [(status, "voice") for status in (404, 410)],
+    + [(status, "voice") for status in (200, 404, 410)],
 )
 def test_an_error_names_its_cause_and_is_cached_for_a_minute(
     get_preview: GetPreview,
@@ -380,7 +369,7 @@ def test_an_error_names_its_cause_and_is_cached_for_a_minute(
         response = get_preview()
         assert_error(response, 502, "preview_unavailable")
         assert cause in response.json()["message"]
-        assert str(status) in response.json()["message"]
+        assert status == 200 or str(status) in response.json()["message"]
     assert len(ultravox.requests) == 1
     stored = "".join(file.name + file.read_text() for file in folder.iterdir())
     for secret in (MARKER, API_KEY):

@@ -1,7 +1,7 @@
 """No secret appears in a response, a log, a table, a command's output, a ping or an event for Sentry.
 
-Random markers stand for secrets. A web server, syncs and commands meet success and failure. Then everything that
-came out of them is searched for the markers.
+Random markers stand for secrets. A web server, syncs and commands meet success and failure. Then everything
+that came out of them is searched for the markers.
 """
 
 import base64
@@ -72,20 +72,15 @@ class Markers(dict[str, str]):
         return {name for name, needle in self.needles if needle in output}
 
 
-ENCODINGS: list[Callable[[str], str]] = [
-    repr,
-    json.dumps,
-    quote,
-    html.escape,
-    lambda text: base64.b64encode(f"user:{text}".encode()).decode(),
-    lambda text: text[: len(text) * 3 // 4],
-]
-
-
-@pytest.mark.parametrize("encode", ENCODINGS)
-def test_the_search_finds_encoded_secrets(encode: Callable[[str], str]) -> None:
+def test_the_search_finds_encoded_secrets() -> None:
     markers = Markers()
-    assert markers.found_in(encode(markers["password"]).encode()) == {"password"}
+    password = markers["password"]
+    for text in (
+        *(repr(password), json.dumps(password), quote(password), html.escape(password)),
+        *(password[:20], password[-20:]),
+        base64.b64encode(f"user:{password}".encode()).decode(),
+    ):
+        assert markers.found_in(text.encode()) == {"password"}, text
 
 
 class Drive:

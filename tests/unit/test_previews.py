@@ -44,7 +44,9 @@ def folder(tmp_path: Path, settings: Any) -> Path:
 
 
 def test_only_the_owner_can_read_the_files(folder: Path) -> None:
+    umask = os.umask(0)
     cache.store(NAMES[0], b"audio")
+    os.umask(umask)
     assert cache.load(NAMES[0]) == b"audio"
     assert stat.S_IMODE((folder / NAMES[0]).stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -59,14 +61,14 @@ def test_max_age(folder: Path, age: int, is_loaded: bool) -> None:
 
 
 def test_the_oldest_files_are_removed_first(folder: Path, settings: Any) -> None:
-    folder.mkdir()
-    (folder / "db.sqlite3").touch()  # not the cache's
     settings.PREVIEW_BYTES = 10
-    for number, name in enumerate(NAMES):
-        cache.store(name, b"audio")
+    folder.mkdir()
+    for number, name in enumerate(["of another program", *NAMES]):
+        (folder / name).write_bytes(b"audio")
         os.utime(folder / name, (number, number))
     cache.store("d" * 64, b"audio")
-    assert {file.name for file in folder.iterdir()} == {"db.sqlite3", NAMES[2], "d" * 64}
+    names = {file.name for file in folder.iterdir()}
+    assert names == {"of another program", NAMES[2], "d" * 64}
 
 
 def test_a_folder_that_cannot_be_written_is_logged(
