@@ -20,7 +20,7 @@ wsgi_app = "voiceproject.wsgi"
 bind = f"127.0.0.1:{os.environ.get('PORT', '8000')}"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 # A request that waits for Ultravox, or for another that does, holds a thread until its deadline:
-# voices/sync.py lets 24 do so, voices/previews/service.py 20, and the others are left for everything else.
+# voices/sync.py lets 24 do so, voices/previews.py 20, and the others are left for everything else.
 worker_class = "gthread"
 threads = 48
 timeout = 60

@@ -332,7 +332,7 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-# Logs: one line per event, to standard error. E-mails are for scheduled syncs: voices/alerts.py.
+# Logs: one line per event, to standard error. E-mails are for scheduled syncs: voices/watchdog.py.
 
 LOGGING = {
     "version": 1,
