@@ -1,14 +1,10 @@
-"""Tell somebody elsewhere how scheduled syncs end.
+"""Report the outcome of scheduled syncs to a watchdog and to administrators.
 
-A watchdog gets a ping after each, and rings when none comes: it notices whatever died here. Administrators
-get one e-mail when syncs have failed several times in a row, and one when they work again. Where neither can
-be told, the sync is none the worse.
+The watchdog expects a ping after each sync, so it notices whatever fails here. Administrators get an e-mail
+when several syncs in a row have failed, and another when syncs work again. Alerts never fail a sync.
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import Thread
 from urllib.parse import urlsplit
 
 import django.db
@@ -18,95 +14,77 @@ from django.core.mail import mail_admins
 from django.db.models import F
 
 from voiceproject.database import describe, renew_connection
+from voiceproject.threads import run_in_thread
 from voices import runs
 from voices.models import Alarm
 
 logger = logging.getLogger(__name__)
 
-PING_SECONDS = 5.0  # at most, whatever the other side does
-FAILURES = 3  # in a row, before administrators are told
+PING_SECONDS = 3.5  # giving up takes another second
+FAILURES = 3  # in a row, before administrators get an e-mail
 
-FAILING = """\
-The last {failures} scheduled syncs of Ultravox's voices failed. The last one:
+FAILING_MESSAGE = """\
+The last {failures} scheduled syncs of Ultravox voices failed. The latest error:
 
     {reason}
 
-The voices are as they were after the last sync that succeeded. `manage.py doctor` says what is at fault, and
-the history of syncs in the admin what failed when. You will be told when syncs work again.
+Your voices are unchanged since the last successful sync. Run `manage.py doctor` to find the cause. The admin
+shows the history of syncs. You will get another e-mail when syncs work again.
 """
-WORKING = "A scheduled sync of Ultravox's voices has succeeded again: the voices are up to date."
+WORKING_MESSAGE = "A scheduled sync of Ultravox voices succeeded. Your voices are up to date again."
 
 
-@contextmanager
-def watched() -> Iterator[None]:
-    """Report how the scheduled sync in this block ends; raise what it raises."""
-    try:
-        yield
-    except Exception as error:
-        _report(error)
-        raise
-    _report(None)
-
-
-def _report(error: Exception | None) -> None:
+def report(error: Exception | None) -> None:
+    """Report that a scheduled sync succeeded, or the error that it failed with."""
     if settings.SYNC_PING_URL:
         _ping(failed=error is not None)
     try:
         _count(error)
     except django.db.Error as database_error:
-        logger.warning("Scheduled syncs are not counted: %s", describe(database_error))
+        logger.warning("Scheduled syncs could not be counted: %s", describe(database_error))
 
 
 def _ping(*, failed: bool) -> None:
-    """Get SYNC_PING_URL, with `/fail` behind its path if the sync failed: the form of healthchecks.io.
+    """Request SYNC_PING_URL, with `/fail` at the end of its path if the sync failed (healthchecks.io).
 
-    In a thread, since a timeout covers neither the lookup of a name nor an answer that trickles.
+    No log line quotes the URL, which is a secret.
     """
     url = urlsplit(settings.SYNC_PING_URL)
     if failed:
         url = url._replace(path=f"{url.path.rstrip('/')}/fail")
-    thread = Thread(target=_get, args=[url.geturl()], name="ping", daemon=True)
-    thread.start()
-    thread.join(PING_SECONDS)
-    if thread.is_alive():
-        logger.warning("The watchdog did not answer in %s seconds", PING_SECONDS)
-
-
-def _get(url: str) -> None:
-    """Log nothing that quotes the URL, which is a secret."""
     try:
-        with requests.Session() as session:
-            session.trust_env = False
-            answer = session.get(url, timeout=PING_SECONDS, allow_redirects=False, stream=True)
-        if answer.status_code >= 300:
-            logger.warning("The watchdog answered with status %s", answer.status_code)
+        # The timeout of `requests` covers neither a DNS lookup nor a response that trickles in.
+        status = run_in_thread(lambda: _status(url.geturl()), seconds=PING_SECONDS)
+        if status >= 300:
+            logger.warning("The watchdog responded with status %s", status)
+    except TimeoutError:
+        logger.warning("The watchdog did not respond within %s seconds", PING_SECONDS)
     except (requests.RequestException, ValueError) as error:
         logger.warning("The watchdog could not be reached: %s", type(error).__name__)
 
 
+def _status(url: str) -> int:
+    with requests.Session() as session:
+        session.trust_env = False
+        response = session.get(url, timeout=PING_SECONDS, allow_redirects=False, stream=True)
+        return response.status_code
+
+
 def _count(error: Exception | None) -> None:
-    """Count failures in a row, and tell administrators, once, of enough of them and of their end."""
+    """Count failures in a row, and e-mail administrators when there are FAILURES, or when they end."""
     renew_connection()
     Alarm.objects.get_or_create(pk=1)
     Alarm.objects.update(failures=F("failures") + 1 if error else 0)
-    # Who changes the mark sends the e-mail: several syncs may end at once.
-    enough = Alarm.objects.filter(failures__gte=FAILURES if error else 0)
-    if not enough.filter(is_raised=error is None).update(is_raised=error is not None):
+    # Several syncs may end at once: the one that changes `is_raised` sends the e-mail.
+    alarm = Alarm.objects.filter(is_raised=error is None, failures__gte=FAILURES if error else 0)
+    if not alarm.update(is_raised=error is not None):
         return
+    subject, message = "Scheduled syncs work again", WORKING_MESSAGE
     if error:
-        reason = runs.outcome_of(error)[1]
-        is_sent = _mail("Scheduled syncs fail", FAILING.format(failures=FAILURES, reason=reason))
-    else:
-        is_sent = _mail("Scheduled syncs work again", WORKING)
-    if not is_sent:
-        Alarm.objects.update(is_raised=error is None)  # the next sync tries again
-
-
-def _mail(subject: str, words: str) -> bool:
+        subject = "Scheduled syncs are failing"
+        message = FAILING_MESSAGE.format(failures=FAILURES, reason=runs.outcome_of(error)[1])
     try:
-        mail_admins(subject, words)
-    except Exception as error:  # a backend has any
-        logger.warning("ADMINS could not be told by e-mail: %s", type(error).__name__)
-        return False
-    logger.info("ADMINS were told by e-mail: %s", subject)
-    return True
+        mail_admins(subject, message)
+    except Exception as mail_error:  # a backend may raise anything
+        logger.warning("ADMINS could not be e-mailed: %s", type(mail_error).__name__)
+        Alarm.objects.update(is_raised=error is None)  # the next sync tries again

@@ -1,10 +1,7 @@
-"""A voice's preview: whoever may hear it hears it, and Ultravox is asked once."""
+"""`GET /api/voices/<id>/preview`: who hears which voice, and how often Ultravox is asked."""
 
-import errno
-import stat
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,182 +9,127 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import pytest
-import requests
 import time_machine
+from django.db import connection
 from django.test import Client
+from rest_framework.throttling import SimpleRateThrottle
 from rest_framework_simplejwt.tokens import AccessToken
 
 from agencies.models import Agency, User
 from sandbox import audio
 from tests.support.answers import MARKER, assert_error, store_raw_key
 from tests.support.environment import ORIGIN, PASSWORD, SERVICE_KEY
-from tests.support.project import Database, own_project, wait_for
-from tests.support.seeding import add_agency
+from tests.support.project import wait_for
 from tests.ultravox import API_KEY, Exchange, Ultravox
 from voices.models import AgencyVoice, Voice
-from voices.previews import type_of
+from voices.previews.service import MAX_WAITING
 
 pytestmark = pytest.mark.django_db
 
 SERVICE = {"apikey": SERVICE_KEY}
+OTHER_KEY = "another-key"
 NOW = datetime(2026, 11, 25, 12, 30, tzinfo=UTC)
 ADDRESS = "/api/voices/v/preview"
 WAV = audio.wav("v")
-KINDS = {
-    "audio/wav": WAV,
-    "audio/mpeg": b"ID3\x04\0\0" + b"\0" * 50,
-    "audio/ogg": b"OggS\0\2" + b"\0" * 50,
-    "audio/flac": b"fLaC" + b"\0" * 50,
-    "audio/webm": b"\x1a\x45\xdf\xa3" + b"\0" * 50,
-    "audio/mp4": b"\0\0\0\x1cftypM4A " + b"\0" * 50,
-    "audio/aac": b"\xff\xf1\x50\x80" + b"\0" * 50,
-}
 
-Previews = Callable[..., Any]
+GetPreview = Callable[..., Any]
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, settings: Any) -> Path:
     settings.PREVIEW_FOLDER = tmp_path / "previews"
-    return settings.PREVIEW_FOLDER  # type: ignore[no-any-return]
+    return tmp_path / "previews"
 
 
 @pytest.fixture
 def voice(ultravox: Ultravox, agency: Agency) -> Voice:
-    """A public voice whose preview Ultravox makes."""
-    return make("v", ultravox)
+    """A public voice whose preview Ultravox generates."""
+    return add_voice("v", ultravox)
 
 
-def make(voice_id: str, ultravox: Ultravox, **fields: Any) -> Voice:
+@pytest.fixture
+def other_user(db: None) -> User:
+    other = Agency.objects.create(name="Other", ultravox_api_key=OTHER_KEY)
+    return User.objects.create_user("other@example.com", PASSWORD, agency=other)
+
+
+@pytest.fixture
+def get_preview(client: Client, voice: Voice, ultravox: Ultravox) -> GetPreview:
+    """Request a preview as a service, or with other headers. Ultravox returns WAV."""
+    ultravox.previews = reply()
+
+    def get(address: str = ADDRESS, headers: dict[str, str] = SERVICE, **more: str) -> Any:
+        return client.get(address, headers=headers | more)
+
+    return get
+
+
+def add_voice(voice_id: str, ultravox: Ultravox, **fields: Any) -> Voice:
     url = f"{ultravox.url}/api/voices/{quote(voice_id, safe='')}/preview"
     fields = {"ownership": "public", "preview_url": url, "last_synced_at": NOW} | fields
     return Voice.objects.create(id=voice_id, name=voice_id, **fields)
 
 
-def answer(
-    status: int = 200, body: bytes | Any = WAV, **headers: str
-) -> Callable[[Exchange], None]:
+def reply(status: int = 200, body: bytes | Any = WAV, **headers: str) -> Callable[[Exchange], None]:
     fields = {name.replace("_", "-"): value for name, value in headers.items()}
     return lambda exchange: exchange.reply(status, body, headers=fields)
-
-
-@pytest.fixture
-def hear(client: Client, ultravox: Ultravox) -> Previews:
-    """Ask for the preview as a service, or with other headers."""
-    ultravox.previews = answer()
-
-    def get(address: str = ADDRESS, headers: dict[str, str] | None = None, **more: str) -> Any:
-        return client.get(address, headers=SERVICE | more if headers is None else headers | more)
-
-    return get
 
 
 def bearer(user: User) -> dict[str, str]:
     return {"authorization": f"Bearer {AccessToken.for_user(user)}"}
 
 
-def path_of(link: str) -> str:
-    parts = urlsplit(link)
-    return f"{parts.path}?{parts.query}"
-
-
 def link_of(client: Client, headers: dict[str, str], voice_id: str = "v") -> str:
+    """Return the path and query of the `preview_url` in the caller's list of voices."""
     rows = client.get("/api/voices/", headers=headers).json()["results"]
-    return next(path_of(row["preview_url"]) for row in rows if row["id"] == voice_id)
+    [url] = [row["preview_url"] for row in rows if row["id"] == voice_id]
+    return urlsplit(url)._replace(scheme="", netloc="").geturl()
 
 
-# The audio
+def later(seconds: float) -> Any:
+    return time_machine.travel(datetime.now(UTC) + timedelta(seconds=seconds), tick=False)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_audio_with_the_type_that_its_bytes_have(
-    hear: Previews, voice: Voice, ultravox: Ultravox, kind: str
+def keys_sent(ultravox: Ultravox) -> list[str]:
+    return [request.headers["x-api-key"] for request in ultravox.requests]
+
+
+# Audio
+
+
+def test_audio_is_requested_once_and_labelled_by_its_bytes(
+    get_preview: GetPreview, ultravox: Ultravox
 ) -> None:
-    ultravox.previews = answer(body=KINDS[kind], Content_Type="text/plain")
+    mp3 = audio.mp3()
+    ultravox.previews = reply(body=mp3, Content_Type="text/plain")
     for _ in range(2):
-        response = hear()
-        assert (response.status_code, response.content) == (200, KINDS[kind])
-        assert response["Content-Type"] == kind
+        response = get_preview()
+        assert (response.status_code, response.content) == (200, mp3)
+        assert response["Content-Type"] == "audio/mpeg"
         assert response["Accept-Ranges"] == "bytes"
         assert response["X-Content-Type-Options"] == "nosniff"
         assert response["Cache-Control"] == "private, max-age=3600"
-    again = hear(**{"if-none-match": response["ETag"]})
-    assert (again.status_code, again.content) == (304, b"")
-    [asked] = ultravox.requests
-    assert asked.headers["x-api-key"] == API_KEY
+    unchanged = get_preview(**{"if-none-match": response["ETag"]})
+    assert (unchanged.status_code, unchanged.content) == (304, b"")
+    assert get_preview(**{"if-match": '"x"'}).content == mp3
+    assert keys_sent(ultravox) == [API_KEY]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        b"",
-        b"<h1>no</h1>",
-        b"RIFF",
-        b"{}",
-        "\ufeffhello".encode("utf-16"),
-        b"\xff\xff\xff",
-        b"PK\3\4",
-    ],
-)
-def test_what_is_no_audio(text: bytes) -> None:
-    assert type_of(text) is None
-
-
-def test_mp3_frames_without_a_tag() -> None:
-    assert type_of(audio.mp3()) == "audio/mpeg"
-
-
-@pytest.mark.parametrize(
-    ("asked", "status", "first", "last"),
-    [
-        ("bytes=0-1", 206, 0, 1),
-        ("bytes=10-", 206, 10, None),
-        ("bytes=-5", 206, -5, None),
-        ("bytes=0-", 206, 0, None),
-        ("bytes=5-999999999", 206, 5, None),
-        ("bytes=-99999999", 206, 0, None),
-        ("bytes=5-4", 200, 0, None),
-        ("bytes=-", 200, 0, None),
-        ("bytes=0-1,5-6", 200, 0, None),
-        ("items=0-1", 200, 0, None),
-        ("bytes=x-", 200, 0, None),
-        ("bytes=" + "9" * 5000 + "-", 200, 0, None),
-    ],
-)
-def test_ranges(
-    hear: Previews, voice: Voice, asked: str, status: int, first: int, last: int | None
-) -> None:
-    part = WAV[first : None if last is None else last + 1]
-    response = hear(range=asked)
-    assert (response.status_code, response.content) == (status, part)
+def test_a_range_of_the_audio(get_preview: GetPreview) -> None:
+    response = get_preview(range="bytes=0-1")
+    assert (response.status_code, response.content) == (206, WAV[:2])
     assert response["Content-Type"] == "audio/wav"
-    assert response["Content-Length"] == str(len(part))
-    if status == 206:
-        start = first % len(WAV)
-        assert response["Content-Range"] == f"bytes {start}-{start + len(part) - 1}/{len(WAV)}"
-    assert hear(range=asked, **{"if-range": response["ETag"]}).status_code == status
-    changed = hear(range=asked, **{"if-range": '"another"'})
-    assert (changed.status_code, changed.content) == (200, WAV)
+    assert response["Content-Length"] == "2"
+    assert response["Content-Range"] == f"bytes 0-1/{len(WAV)}"
+    beyond = get_preview(range=f"bytes={len(WAV)}-")
+    assert_error(beyond, 416, "range_not_satisfiable")
+    assert beyond["Content-Range"] == f"bytes */{len(WAV)}"
 
 
-def test_other_preconditions_are_ignored(hear: Previews, voice: Voice) -> None:
-    assert hear(**{"if-match": '"x"'}).content == WAV
-
-
-@pytest.mark.parametrize("asked", [f"bytes={len(WAV)}-", "bytes=999999999-", "bytes=-0"])
-def test_ranges_that_are_not_there(hear: Previews, voice: Voice, asked: str) -> None:
-    response = hear(range=asked)
-    assert_error(response, 416, "range_not_satisfiable")
-    assert response["Content-Range"] == f"bytes */{len(WAV)}"
-
-
-def test_head(client: Client, hear: Previews, voice: Voice) -> None:
+def test_head_and_other_methods(client: Client, get_preview: GetPreview) -> None:
     response = client.head(ADDRESS, headers=SERVICE)
     assert (response.status_code, response.content) == (200, b"")
     assert response["Content-Type"] == "audio/wav"
-
-
-def test_other_methods_come_before_credentials(client: Client, voice: Voice) -> None:
     for method in ("POST", "PUT", "DELETE"):
         assert_error(client.generic(method, ADDRESS), 405, "method_not_allowed")
     assert_error(client.get(ADDRESS), 401, "not_authenticated")
@@ -195,93 +137,96 @@ def test_other_methods_come_before_credentials(client: Client, voice: Voice) -> 
 
 @pytest.mark.parametrize(("size", "status"), [(10_000_000, 200), (10_000_001, 502)])
 def test_the_largest_preview(
-    hear: Previews, voice: Voice, ultravox: Ultravox, size: int, status: int
+    get_preview: GetPreview, ultravox: Ultravox, size: int, status: int
 ) -> None:
-    ultravox.previews = answer(body=WAV.ljust(size, b"\0"))
-    assert hear().status_code == status
+    ultravox.previews = reply(body=WAV.ljust(size, b"\0"))
+    assert get_preview().status_code == status
 
 
-# Who may hear
+# Callers
 
 
-@pytest.fixture
-def stranger(db: None) -> User:
-    other = Agency.objects.create(name="Other", ultravox_api_key="another-key")
-    return User.objects.create_user("stranger@example.com", PASSWORD, agency=other)
-
-
-def test_a_private_preview_is_for_those_who_see_the_voice_kept_or_not(
-    client: Client, hear: Previews, ultravox: Ultravox, user: User, stranger: User
+def test_a_private_preview_is_only_for_callers_who_see_the_voice(
+    get_preview: GetPreview, ultravox: Ultravox, user: User, other_user: User
 ) -> None:
-    clone = make("v", ultravox, ownership="private")
-    AgencyVoice.objects.create(agency=user.agency, voice=clone, last_seen_at=NOW)
-    assert_error(hear(headers=bearer(stranger)), 404, "not_found")
-    heard = hear(headers=bearer(user))
-    assert (heard.status_code, "authorization" in heard["Vary"].lower()) == (200, True)
-    assert_error(hear(headers=bearer(stranger)), 404, "not_found")
-    assert hear().status_code == 200
+    Voice.objects.update(ownership="private")
+    AgencyVoice.objects.create(agency=user.agency, voice_id="v", last_seen_at=NOW)
+    assert_error(get_preview(headers=bearer(other_user)), 404, "not_found")
+    response = get_preview(headers=bearer(user))
+    assert (response.status_code, "authorization" in response["Vary"].lower()) == (200, True)
+    assert_error(get_preview(headers=bearer(other_user)), 404, "not_found")
+    assert get_preview().status_code == 200
     assert len(ultravox.requests) == 1
 
 
 def test_a_link_plays_without_credentials_for_its_voice_only(
-    client: Client, hear: Previews, voice: Voice, ultravox: Ultravox, user: User
+    client: Client, get_preview: GetPreview, ultravox: Ultravox, user: User
 ) -> None:
-    make("w", ultravox)
+    add_voice("w", ultravox)
     link = link_of(client, bearer(user))
     assert link.startswith(f"{ADDRESS}?signature=")
-    assert client.get(link).status_code == 200
-    assert client.get(link.replace("/v/", "/w/")).status_code == 401
-    for wrong in (link[:-1], f"{link}x", f"{ADDRESS}?signature=", f"{ADDRESS}?signature=a:b"):
-        response = client.get(wrong)
-        assert response.status_code == 401
-        assert client.get(wrong, headers=SERVICE).status_code == 200
-    assert_error(client.get(f"{link}x"), 401, "invalid_token")
-
-
-def test_a_link_serves_no_other_voice_whatever_their_ids(
-    client: Client, hear: Previews, ultravox: Ultravox, user: User
-) -> None:
-    for voice_id in ("x.secret", "x:secret"):
-        make(voice_id, ultravox)
-    make("secret", ultravox, ownership="private")
-    for voice_id, before in (("x.secret", "."), ("x:secret", ":")):
-        signed = link_of(client, bearer(user), voice_id).partition("=")[2]
-        given, _, signature = signed.partition(":")
-        for other in (signed, f"{given}{before}x:{signature}", f"{given}:x:{signature}"):
-            response = client.get(f"/api/voices/secret/preview?signature={other}")
-            assert_error(response, 401, "invalid_token")
-
-
-def test_a_link_serves_for_an_hour_at_least_and_two_at_most(
-    client: Client, hear: Previews, voice: Voice
-) -> None:
-    hour = timedelta(hours=1)
-    start = NOW.replace(minute=0)
-    with time_machine.travel(start, tick=False):
-        early = link_of(client, SERVICE)
-    with time_machine.travel(start + timedelta(minutes=59, seconds=59), tick=False):
-        late = link_of(client, SERVICE)
-    assert late == early
-    with time_machine.travel(start + 2 * hour - timedelta(seconds=1), tick=False):
-        assert client.get(late).status_code == 200
-        assert link_of(client, SERVICE) != late
-    with time_machine.travel(start + 2 * hour, tick=False):
-        assert_error(client.get(late), 401, "invalid_token")
-
-
-def test_a_link_serves_whoever_has_lost_access(
-    client: Client, hear: Previews, voice: Voice, user: User
-) -> None:
-    link = link_of(client, bearer(user))
+    for invalid in (link[:-1], f"{link}x", f"{ADDRESS}?signature=a:b", link.replace("/v/", "/w/")):
+        assert_error(client.get(invalid), 401, "invalid_token")
+        assert client.get(invalid, headers=SERVICE).status_code == 200
     user.delete()
     assert client.get(link).status_code == 200
 
 
-# What is kept
+@pytest.mark.parametrize(("voice_id", "separator"), [("x.secret", "."), ("x:secret", ":")])
+def test_a_link_cannot_be_changed_into_another_voice_s(
+    client: Client, ultravox: Ultravox, user: User, voice_id: str, separator: str
+) -> None:
+    add_voice(voice_id, ultravox)
+    add_voice("secret", ultravox, ownership="private")
+    signature = link_of(client, bearer(user), voice_id).partition("=")[2]
+    prefix, _, code = signature.partition(":")
+    for forged in (signature, f"{prefix}{separator}x:{code}", f"{prefix}:x:{code}"):
+        response = client.get(f"/api/voices/secret/preview?signature={forged}")
+        assert_error(response, 401, "invalid_token")
 
 
-def test_what_is_kept_serves_until_the_voice_changes(
-    hear: Previews, voice: Voice, ultravox: Ultravox
+def test_a_link_is_valid_for_one_to_two_hours(client: Client, get_preview: GetPreview) -> None:
+    def at(**since_start: int) -> Any:
+        return time_machine.travel(NOW.replace(minute=0) + timedelta(**since_start), tick=False)
+
+    with at(seconds=0):
+        link = link_of(client, SERVICE)
+    with at(minutes=59, seconds=59):
+        assert link_of(client, SERVICE) == link
+    with at(minutes=119, seconds=59):
+        assert client.get(link).status_code == 200
+        assert link_of(client, SERVICE) != link
+    with at(hours=2):
+        assert_error(client.get(link), 401, "invalid_token")
+
+
+def test_other_origins_can_play_and_read(client: Client, get_preview: GetPreview) -> None:
+    headers = {"origin": ORIGIN, "range": "bytes=0-1"}
+    response = client.get(link_of(client, SERVICE), headers=headers)
+    assert response["Access-Control-Allow-Origin"] == ORIGIN
+    assert "Content-Range" in response["Access-Control-Expose-Headers"]
+
+
+def test_requests_to_ultravox_are_limited_for_each_caller(
+    get_preview: GetPreview, ultravox: Ultravox, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SimpleRateThrottle.THROTTLE_RATES, "preview", "2/min")
+    add_voice("w", ultravox)
+    add_voice("x", ultravox)
+    headers = bearer(user)
+    for voice_id, status in (("v", 200), ("v", 200), ("w", 200), ("v", 200), ("x", 429)):
+        assert get_preview(f"/api/voices/{voice_id}/preview", headers).status_code == status
+    link = link_of(Client(), headers, "x")  # counts for the user who listed it
+    assert_error(get_preview(link, {}), 429, "rate_limited")
+    assert get_preview("/api/voices/x/preview").status_code == 200  # another caller
+    assert get_preview("/api/voices/x/preview", headers).status_code == 200  # cached by now
+
+
+# The cache
+
+
+def test_audio_is_cached_until_the_voice_changes(
+    get_preview: GetPreview, voice: Voice, ultravox: Ultravox, folder: Path
 ) -> None:
     changes: list[tuple[dict[str, Any], int]] = [
         ({"name": "v"}, 1),
@@ -289,387 +234,226 @@ def test_what_is_kept_serves_until_the_voice_changes(
         ({"definition": {"a": 1}}, 2),
         ({"preview_url": f"{voice.preview_url}?v=2"}, 3),
     ]
-    for change, asked in changes:
+    for change, count in changes:
         Voice.objects.update(**change)
-        assert hear().status_code == 200
-        assert len(ultravox.requests) == asked
+        assert get_preview().content == WAV
+        assert len(ultravox.requests) == count
+        assert len(list(folder.iterdir())) == count
 
 
-def test_files_are_plain_and_for_their_owner(hear: Previews, voice: Voice, folder: Path) -> None:
-    hear()
-    [file] = folder.iterdir()
-    assert file.read_bytes() == WAV
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-
-
-def test_the_least_recently_used_go_first(
-    hear: Previews, ultravox: Ultravox, agency: Agency, settings: Any, folder: Path
-) -> None:
-    settings.PREVIEW_BYTES = len(WAV) * 2
-    for voice_id in ("a", "b", "a", "c", "a", "b"):
-        if not Voice.objects.filter(pk=voice_id).exists():
-            make(voice_id, ultravox)
-        assert hear(f"/api/voices/{voice_id}/preview").status_code == 200
-    asked = [request.path.split("/")[3] for request in ultravox.requests]
-    assert asked == ["a", "b", "c", "b"]
-    assert sum(file.stat().st_size for file in folder.iterdir()) <= settings.PREVIEW_BYTES
-
-
-def test_a_folder_that_cannot_be_written_to(
-    hear: Previews, voice: Voice, folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    folder.write_text("a file")
-    assert hear().content == WAV
-    assert "Previews are not kept" in caplog.text
-
-
-def test_a_full_disk_leaves_no_rubbish(
-    hear: Previews, voice: Voice, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write = Path.write_bytes
-
-    def full(file: Path, content: bytes) -> int:
-        write(file, content[:100])
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    assert hear().content == WAV
-    assert list(folder.iterdir()) == []
-
-
-def test_audio_that_may_be_cut_off_is_kept_for_a_minute_only(
-    hear: Previews, voice: Voice, ultravox: Ultravox
+def test_audio_that_may_be_incomplete_is_cached_for_a_minute_only(
+    get_preview: GetPreview, ultravox: Ultravox
 ) -> None:
     ultravox.previews = lambda exchange: exchange.send(b"HTTP/1.1 200 OK\r\n\r\n" + WAV[:100])
-    assert (hear().content, hear().content) == (WAV[:100], WAV[:100])
+    assert (get_preview().content, get_preview().content) == (WAV[:100], WAV[:100])
     assert len(ultravox.requests) == 1
-    ultravox.previews = answer()
-    with time_machine.travel(datetime.now(UTC) + timedelta(seconds=61), tick=False):
-        assert hear().content == WAV
+    ultravox.previews = reply()
+    with later(61):
+        assert get_preview().content == WAV
 
 
-@pytest.fixture
-def slow(
-    migrated: Database, tmp_path: Path, ultravox: Ultravox
-) -> Iterator[tuple[str, threading.Event]]:
-    """The URL of a process with voices "v0" to "v29", whose previews come once the event is set."""
-    go = threading.Event()
+@pytest.mark.django_db(transaction=True)
+def test_one_request_for_many_listeners_and_a_limit_on_waiting(
+    client: Client, voice: Voice, ultravox: Ultravox
+) -> None:
+    """While Ultravox hangs, listeners of one voice wait for one response, and other requests go on."""
+    hangs = True
 
-    def slowly(exchange: Exchange) -> None:
-        go.wait(20)
+    def reply_later(exchange: Exchange) -> None:
+        while hangs:
+            exchange.pause(0.01)
         exchange.reply(200, WAV)
 
-    ultravox.voices = [
-        {
-            "voiceId": f"v{number}",
-            "name": "V",
-            "ownership": "public",
-            "previewUrl": f"{ultravox.url}/api/voices/v{number}/preview",
-        }
-        for number in range(30)
-    ]
-    with own_project(migrated, tmp_path, ULTRAVOX_API_URL=ultravox.url) as project:
-        add_agency(project)
-        assert project.manage("sync_voices").returncode == 0
-        url = project.serve("--workers=1")
-        ultravox.reset()
-        ultravox.previews = slowly
-        yield url, go
+    def listen(voice_id: str) -> Any:
+        try:
+            return Client().get(f"/api/voices/{voice_id}/preview", headers=SERVICE)
+        finally:
+            connection.close()
+
+    ultravox.previews = reply_later
+    others = [add_voice(f"other-{number}", ultravox).pk for number in range(5)]
+    with ThreadPoolExecutor(MAX_WAITING + 2) as listeners:
+        waiting = [listeners.submit(listen, voice_id) for voice_id in others]
+        ultravox.wait_for_requests(5, 20)
+        waiting += [listeners.submit(listen, "v") for _ in range(MAX_WAITING - 5 + 2)]
+        try:
+            wait_for(lambda: sum(call.done() for call in waiting) == 2)
+            for busy in [call.result() for call in waiting if call.done()]:
+                assert_error(busy, 503, "busy")
+                assert int(busy["Retry-After"]) >= 1
+            assert client.get("/api/voices/", headers=SERVICE).status_code == 200
+        finally:
+            hangs = False
+    assert sorted(call.result().status_code for call in waiting) == [200] * MAX_WAITING + [503] * 2
+    assert len(ultravox.requests) == 6
 
 
-def listen(url: str, number: int) -> requests.Response:
-    return requests.get(f"{url}/api/voices/v{number}/preview", headers=SERVICE, timeout=30)
+# Public copies
 
 
-def test_more_listeners_than_a_process_holds(slow: tuple[str, threading.Event]) -> None:
-    """While Ultravox hangs, 20 requests wait for it, more are `busy` at once, and all others go on."""
-    url, go = slow
-    with ThreadPoolExecutor(30) as listeners:
-        calls = [listeners.submit(listen, url, number) for number in range(30)]
-        wait_for(lambda: sum(call.done() for call in calls) == 10)
-        for refused in [call.result() for call in calls if call.done()]:
-            assert (refused.status_code, refused.json()["code"]) == (503, "busy")
-            assert int(refused.headers["Retry-After"]) >= 1
-        began = time.monotonic()
-        listing = requests.get(f"{url}/api/voices/", headers=SERVICE, timeout=30)
-        assert (listing.status_code, time.monotonic() - began < 3) == (200, True)
-        go.set()
-        assert sorted(call.result().status_code for call in calls) == [200] * 20 + [503] * 10
-
-
-def test_listeners_who_come_meanwhile_wait_for_one_answer(
-    slow: tuple[str, threading.Event], ultravox: Ultravox
-) -> None:
-    url, go = slow
-    with ThreadPoolExecutor(20) as listeners:
-        heard = [listeners.submit(listen, url, 0) for _ in range(20)]
-        ultravox.wait_for_requests(1, 20)
-        go.set()
-        assert {each.result().content for each in heard} == {WAV}
-    assert len(ultravox.requests) == 1
-
-
-# Where audio lies in public
-
-
-@pytest.mark.parametrize("url", ["https://cdn.example.com/a.wav?x=1", "http://example.com/ä b.mp3"])
-def test_public_audio_is_redirected_to(
-    hear: Previews, voice: Voice, ultravox: Ultravox, url: str
+@pytest.mark.parametrize(
+    "url", ["https://example.com/a.wav?x=1", "http://example.com/ä b.mp3", "http://127.0.0.1:1/a"]
+)
+def test_a_public_url_is_redirected_to(
+    get_preview: GetPreview, ultravox: Ultravox, url: str
 ) -> None:
     Voice.objects.update(preview_url=url)
-    response = hear()
-    assert response.status_code == 302
-    assert unquote(response["Location"]) == url
+    response = get_preview()
+    assert (response.status_code, unquote(response["Location"])) == (302, url)
     assert ultravox.requests == []
 
 
-def test_another_port_is_elsewhere(hear: Previews, voice: Voice, ultravox: Ultravox) -> None:
-    Voice.objects.update(preview_url="http://127.0.0.1:1/a.wav")
-    assert hear()["Location"] == "http://127.0.0.1:1/a.wav"
-
-
-def test_a_redirect_of_ultravox_s_is_passed_on_for_a_minute(
-    hear: Previews, voice: Voice, ultravox: Ultravox
+def test_a_redirect_from_ultravox_is_cached_for_a_minute(
+    get_preview: GetPreview, ultravox: Ultravox
 ) -> None:
-    elsewhere = "https://storage.example.com/a.wav?signed=1"
-    ultravox.previews = answer(302, Location=elsewhere)
+    public = "https://storage.example.com/a.wav?signed=1"
+    ultravox.previews = reply(302, Location=public)
     for _ in range(2):
-        response = hear()
-        assert (response.status_code, response["Location"]) == (302, elsewhere)
+        response = get_preview()
+        assert (response.status_code, response["Location"]) == (302, public)
         assert "no-store" in response["Cache-Control"]
     assert len(ultravox.requests) == 1
-    with time_machine.travel(datetime.now(UTC) + timedelta(seconds=61), tick=False):
-        assert hear().status_code == 302
+    with later(61):
+        assert get_preview().status_code == 302
     assert len(ultravox.requests) == 2
     assert ultravox.decoy.connections == 0
 
 
+INVALID_URLS = ["", "http://", "ftp://a/b", "https://[x", "https://user[@example.com/"]
+INVALID_URLS += ["https://example.com/" + "x" * 17_000]
+
+
 @pytest.mark.parametrize(
-    "location",
-    [
-        "http://storage.example.com/a.wav",
-        "/audio/v.wav",
-        "",
-        "//",
-        "https:",
-        "ftp://a/b",
-        "https://[x",
-        "https://user[@example.com/",
-        "https://example.com/" + "x" * 17_000,
-    ],
+    "location", [*INVALID_URLS, "http://example.com/a", "/audio/v.wav", "{ultravox}/audio/v.wav"]
 )
 def test_any_other_redirect_is_not_followed(
-    hear: Previews, voice: Voice, ultravox: Ultravox, location: str
+    get_preview: GetPreview, ultravox: Ultravox, location: str
 ) -> None:
-    ultravox.previews = answer(302, Location=location)
+    ultravox.previews = reply(302, Location=location.format(ultravox=ultravox.url))
     for _ in range(2):
-        assert_error(hear(), 502, "preview_unavailable")
+        assert_error(get_preview(), 502, "preview_unavailable")
     assert len(ultravox.requests) == 1
 
 
-def test_a_redirect_back_to_ultravox_is_not_followed(
-    hear: Previews, voice: Voice, ultravox: Ultravox
-) -> None:
-    ultravox.previews = lambda exchange: exchange.reply(
-        302, headers={"Location": f"{ultravox.url}/audio/v.wav"}
-    )
-    assert_error(hear(), 502, "preview_unavailable")
-
-
-# What goes wrong
-
-
-@pytest.mark.parametrize("url", [None, "", "  "])
-def test_a_voice_without_a_preview(hear: Previews, voice: Voice, url: str | None) -> None:
-    Voice.objects.update(preview_url=url)
-    assert_error(hear(), 404, "no_preview")
+# Errors
 
 
 @pytest.mark.parametrize(
-    "url",
-    [
-        "ftp://example.com/a",
-        "javascript:alert(1)",
-        "a.wav",
-        "http://",
-        "http://[x",
-        "file:///etc/passwd",
-        "https://user[@example.com/",
-        "https://example.com/" + "x" * 17_000,
-    ],
+    ("url", "status", "code"),
+    [(url, 404, "no_preview") for url in (None, "", "  ")]
+    + [(url, 502, "preview_unavailable") for url in (*INVALID_URLS[1:], "javascript:a", "a.wav")],
 )
-def test_a_preview_with_an_address_that_leads_nowhere(
-    hear: Previews, voice: Voice, url: str
+def test_no_or_an_invalid_preview_url(
+    get_preview: GetPreview, url: str | None, status: int, code: str
 ) -> None:
     Voice.objects.update(preview_url=url)
-    assert_error(hear(), 502, "preview_unavailable")
+    assert_error(get_preview(), status, code)
 
 
 @pytest.mark.parametrize(
-    ("status", "word"),
-    [
-        (400, "provider"),
-        (401, "key"),
-        (402, "key"),
-        (403, "key"),
-        (404, "voice"),
-        (410, "voice"),
-        (418, "provider"),
-        (422, "provider"),
-        (429, "key"),
-        (500, "provider"),
-        (503, "provider"),
-    ],
+    ("status", "cause"),
+    [(status, "provider") for status in (400, 418, 422, 500, 503)]
+    + [(status, "key") for status in (401, 402, 403, 429)]
+    + [(status, "voice") for status in (200, 404, 410)],
 )
-def test_an_error_of_ultravox_s_says_who_is_to_blame_and_is_kept_for_a_minute(
-    hear: Previews,
-    voice: Voice,
+def test_an_error_names_its_cause_and_is_cached_for_a_minute(
+    get_preview: GetPreview,
     ultravox: Ultravox,
     status: int,
-    word: str,
+    cause: str,
     caplog: pytest.LogCaptureFixture,
     folder: Path,
 ) -> None:
-    ultravox.previews = answer(status, {"detail": MARKER, "key": API_KEY})
+    ultravox.previews = reply(status, {"detail": MARKER, "key": API_KEY})
     for _ in range(2):
-        response = hear()
-        assert_error(response, 502, "preview_unavailable", "another-key")
-        assert word in response.json()["message"]
-        assert str(status) in response.json()["message"]
+        response = get_preview()
+        assert_error(response, 502, "preview_unavailable")
+        assert cause in response.json()["message"]
+        assert status == 200 or str(status) in response.json()["message"]
     assert len(ultravox.requests) == 1
-    assert MARKER not in caplog.text
-    for file in folder.iterdir():
-        assert not any(
-            secret in file.read_bytes() for secret in (MARKER.encode(), API_KEY.encode())
-        )
-    ultravox.previews = answer()
-    with time_machine.travel(datetime.now(UTC) + timedelta(seconds=61), tick=False):
-        assert hear().status_code == 200
+    stored = "".join(file.name + file.read_text() for file in folder.iterdir())
+    for secret in (MARKER, API_KEY):
+        assert secret not in caplog.text + stored
+    ultravox.previews = reply()
+    with later(61):
+        assert get_preview().status_code == 200
 
 
-def test_what_is_no_audio_is_unavailable(hear: Previews, voice: Voice, ultravox: Ultravox) -> None:
-    ultravox.previews = answer(body=b"<h1>Just a moment...</h1>", Content_Type="audio/wav")
-    assert_error(hear(), 502, "preview_unavailable", "moment")
-
-
-def test_ultravox_away(hear: Previews, voice: Voice, ultravox: Ultravox) -> None:
-    ultravox.previews = lambda exchange: exchange.reset()
-    assert_error(hear(), 502, "preview_unavailable")
-    assert len(ultravox.requests) == 1
-
-
-@pytest.mark.parametrize("way", ["hangs", "drips", "hangs in its head"])
-def test_ultravox_is_waited_for_no_longer_than_its_timeout(
-    hear: Previews, voice: Voice, ultravox: Ultravox, settings: Any, way: str
+@pytest.mark.parametrize("fault", ["resets", "hangs", "drips its head", "drips its body"])
+def test_ultravox_has_its_timeout_and_one_request(
+    get_preview: GetPreview, ultravox: Ultravox, settings: Any, fault: str
 ) -> None:
-    settings.ULTRAVOX_TIMEOUT = 0.6
+    settings.ULTRAVOX_TIMEOUT = 0.3
     ultravox.drip_interval = 0.1
-
-    def script(exchange: Exchange) -> None:
-        if way == "hangs":
-            exchange.hang()
-        head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n"
-        exchange.drip(
-            [head, *([b"x: y\r\n"] * 99)] if "head" in way else [head + b"\r\n", *([b"R"] * 99)]
-        )
-
-    ultravox.previews = script
-    began = datetime.now(UTC)
-    assert_error(hear(), 502, "preview_unavailable")
-    assert (datetime.now(UTC) - began).total_seconds() < 1.5
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n"
+    faults: dict[str, Callable[[Exchange], object]] = {
+        "resets": lambda exchange: exchange.reset(),
+        "hangs": lambda exchange: exchange.hang(),
+        "drips its head": lambda exchange: exchange.drip([head, *([b"x: y\r\n"] * 99)]),
+        "drips its body": lambda exchange: exchange.drip([head + b"\r\n", *([b"R"] * 99)]),
+    }
+    ultravox.previews = faults[fault]
+    started_at = time.monotonic()
+    response = get_preview()
+    assert time.monotonic() - started_at < 3
+    assert_error(response, 502, "preview_unavailable")
+    assert response.json()["message"] == "The preview took too long. Try again in a minute."
+    assert len(ultravox.requests) == 1
 
 
 # Keys
 
 
-def test_whose_key_is_used(
-    client: Client, hear: Previews, voice: Voice, ultravox: Ultravox, user: User, stranger: User
+def test_the_caller_s_own_key_is_preferred(
+    client: Client,
+    get_preview: GetPreview,
+    ultravox: Ultravox,
+    user: User,
+    other_user: User,
 ) -> None:
-    def keys(headers: dict[str, str]) -> list[str]:
-        ultravox.reset()
-        ultravox.previews = answer()
-        Voice.objects.update(definition={"changed": str(headers)})
-        assert hear(headers=headers).status_code == 200
-        return [request.headers["x-api-key"] for request in ultravox.requests]
-
-    ultravox.keys = {API_KEY, "another-key"}
-    assert keys(bearer(user)) == [API_KEY]
-    assert keys(bearer(stranger)) == ["another-key"]
-    assert keys(SERVICE) == [API_KEY]
-    link = link_of(client, bearer(stranger))
-    ultravox.reset()
-    ultravox.previews = answer()
-    Voice.objects.update(definition={"changed": "again"})
-    assert client.get(link).status_code == 200
-    assert ultravox.requests[0].headers["x-api-key"] == "another-key"
+    link = link_of(client, bearer(other_user))
+    for number, (address, headers) in enumerate(
+        [(ADDRESS, bearer(user)), (ADDRESS, bearer(other_user)), (ADDRESS, SERVICE), (link, {})]
+    ):
+        Voice.objects.update(definition={"version": number})
+        assert get_preview(address, headers).status_code == 200
+    assert keys_sent(ultravox) == [API_KEY, OTHER_KEY, API_KEY, OTHER_KEY]
 
 
-def test_a_private_voice_is_asked_for_with_a_key_that_sees_it(
-    hear: Previews, ultravox: Ultravox, agency: Agency, stranger: User
+def test_a_private_voice_needs_a_key_that_sees_it(
+    get_preview: GetPreview, ultravox: Ultravox, agency: Agency, other_user: User
 ) -> None:
-    clone = make("v", ultravox, ownership="private")
-    assert_error(hear(), 400, "no_api_key")
-    AgencyVoice.objects.create(agency=stranger.agency, voice=clone, last_seen_at=NOW)
-    assert hear().status_code == 200
-    assert ultravox.requests[0].headers["x-api-key"] == "another-key"
+    Voice.objects.update(ownership="private")
+    assert_error(get_preview(), 400, "no_api_key")
+    AgencyVoice.objects.create(agency=other_user.agency, voice_id="v", last_seen_at=NOW)
+    assert get_preview().status_code == 200
+    assert keys_sent(ultravox) == [OTHER_KEY]
 
 
-def test_keys_that_are_missing_or_unreadable(
-    hear: Previews, voice: Voice, ultravox: Ultravox, agency: Agency, stranger: User
+def test_missing_and_unreadable_keys(
+    get_preview: GetPreview, ultravox: Ultravox, agency: Agency, other_user: User
 ) -> None:
-    assert stranger.agency
-    store_raw_key(stranger.agency, "")
+    assert other_user.agency
+    store_raw_key(other_user.agency, "")
     store_raw_key(agency, "not decryptable")
-    assert_error(hear(), 500, "credentials_unavailable")
+    assert_error(get_preview(), 500, "credentials_unavailable")
     store_raw_key(agency, None)
-    for _ in range(3):
-        assert_error(hear(), 400, "no_api_key")
+    assert_error(get_preview(), 400, "no_api_key")
     assert ultravox.requests == []
     store_raw_key(agency, "not decryptable")
-    stranger.agency.ultravox_api_key = "another-key"
-    stranger.agency.save()
-    assert hear().status_code == 200
+    other_user.agency.ultravox_api_key = OTHER_KEY
+    other_user.agency.save()
+    assert get_preview().status_code == 200
 
 
-def test_a_refused_key_is_not_tried_again_and_another_is(
-    hear: Previews, voice: Voice, ultravox: Ultravox, user: User, stranger: User
+def test_a_rejected_key_is_not_used_again_and_another_is(
+    get_preview: GetPreview, ultravox: Ultravox, user: User, other_user: User
 ) -> None:
-    def with_one_key(exchange: Exchange) -> None:
-        good = exchange.request.headers["x-api-key"] == "another-key"
-        exchange.reply(200 if good else 401, WAV)
+    def accept_other_key(exchange: Exchange) -> None:
+        is_accepted = exchange.request.headers["x-api-key"] == OTHER_KEY
+        exchange.reply(200 if is_accepted else 401, WAV)
 
-    ultravox.previews = with_one_key
-    refused = hear(headers=bearer(user))
-    assert_error(refused, 502, "preview_unavailable")
-    assert hear(headers=bearer(user)).content == WAV
-    asked = [request.headers["x-api-key"] for request in ultravox.requests]
-    assert asked == [API_KEY, "another-key"]
-
-
-# Limits
-
-
-def test_what_a_caller_makes_ultravox_be_asked_for_is_limited(
-    client: Client, hear: Previews, ultravox: Ultravox, user: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("voices.api.previews.PreviewThrottle.rate", "2/min", raising=False)
-    monkeypatch.setattr("voices.api.previews.PreviewThrottle.get_rate", lambda self: "2/min")
-    for voice_id in ("v", "w", "x"):
-        make(voice_id, ultravox)
-    headers = bearer(user)
-    for voice_id, status in (("v", 200), ("v", 200), ("w", 200), ("v", 200), ("x", 429)):
-        assert hear(f"/api/voices/{voice_id}/preview", headers).status_code == status, voice_id
-    limited = client.get(link_of(client, headers, "x"))  # a link counts for whom it was given to
-    assert_error(limited, 429, "rate_limited")
-    assert hear("/api/voices/x/preview").status_code == 200  # another caller
-    assert hear("/api/voices/x/preview", headers).status_code == 200  # it is kept now
-
-
-def test_other_origins_play_and_read(client: Client, hear: Previews, voice: Voice) -> None:
-    response = client.get(
-        link_of(client, SERVICE), headers={"origin": ORIGIN, "range": "bytes=0-1"}
-    )
-    assert response["Access-Control-Allow-Origin"] == ORIGIN
-    exposed = response["Access-Control-Expose-Headers"]
-    assert "Content-Range" in exposed
+    ultravox.previews = accept_other_key
+    assert_error(get_preview(headers=bearer(user)), 502, "preview_unavailable")
+    assert get_preview(headers=bearer(user)).content == WAV
+    assert keys_sent(ultravox) == [API_KEY, OTHER_KEY]

@@ -1,4 +1,4 @@
-"""The alert rules, as Prometheus itself reads them and plays them through."""
+"""The Prometheus alert rules."""
 
 import re
 from typing import Any
@@ -9,24 +9,24 @@ from django.test import Client
 from tests.support.project import ROOT
 from tests.support.tools import find, run
 
-ALERTS = ROOT / "deploy/alerts.yml"
+RULES = ROOT / "deploy/alerts.yml"
 
 
-def test_each_alert_rings_when_it_should_and_only_then() -> None:
+def test_prometheus_raises_each_alert_when_it_should() -> None:
     done = run(find("promtool", "prometheus"), "test", "rules", "tests/support/alerts.yml")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.django_db
-def test_they_are_about_figures_that_there_are(settings: Any) -> None:
+def test_the_rules_use_metrics_that_exist(settings: Any) -> None:
     settings.METRICS_TOKEN = "token"
-    shown = Client().get("/metrics", headers={"authorization": "Bearer token"}).text
-    used = set(re.findall(r"voices_\w+", ALERTS.read_text()))
+    metrics = Client().get("/metrics", headers={"authorization": "Bearer token"}).text
+    used = set(re.findall(r"voices_\w+", RULES.read_text()))
     assert len(used) == 4
-    assert used <= set(re.findall(r"^(voices_\w+)", shown, re.MULTILINE))
+    assert used <= set(re.findall(r"^(voices_\w+)", metrics, re.MULTILINE))
 
 
-def test_the_documents_say_what_to_do_about_each() -> None:
-    names = re.findall(r"alert: (\w+)", ALERTS.read_text())
-    told = (ROOT / "docs/operations.md").read_text()
-    assert [name for name in names if f"`{name}`" not in told] == []
+def test_the_docs_explain_each_alert() -> None:
+    names = re.findall(r"alert: (\w+)", RULES.read_text())
+    explained = (ROOT / "docs/operations.md").read_text()
+    assert [name for name in names if f"`{name}`" not in explained] == []

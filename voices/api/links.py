@@ -1,7 +1,7 @@
-"""Links to previews that an `<audio>` element plays as they are, without a header or a cookie.
+"""Signed links to previews, which an `<audio>` element plays without a header or a cookie.
 
-Their signature is the same for an hour, so that lists keep their ETag and browsers the audio; it serves
-until the end of the next hour. It names the caller whom it was given to, for whom Ultravox is asked.
+A signature stays the same for an hour, so that lists keep their ETag and browsers their cached audio. It is
+valid until the end of the next hour. It names the caller whose agency's key is used for the preview.
 """
 
 import re
@@ -12,38 +12,40 @@ from urllib.parse import quote
 from django.core.signing import BadSignature, Signer
 from rest_framework.request import Request
 
+from agencies.authentication import Service
+from agencies.models import User
+
 HOUR = 3600  # seconds
-SIGNED = re.compile(r"(([0-9a-f]{1,9})\.([0-9a-z-]{1,36})):([\w-]+)\Z", re.ASCII)
+SIGNATURE = re.compile(r"(([0-9a-f]{1,9})\.([0-9a-z-]{1,36})):([\w-]+)\Z", re.ASCII)
 
 _signer = Signer(salt="voices.preview")
 
 
 def preview_links(request: Request) -> Callable[[str], str]:
-    """Return a function of a voice's id: its preview's absolute address, signed for the request's caller."""
+    """Return a function that signs the URL of a voice's preview, given its id, for the request's caller."""
     start = request.build_absolute_uri("/api/voices/")
-    given = f"{_hour():x}.{request.user.pk}"
+    prefix = f"{_hour():x}.{request.user.pk}"
 
     def link(voice_id: str) -> str:
-        signature = _signer.signature(f"{given}:{voice_id}")
-        return f"{start}{quote(voice_id, safe='')}/preview?signature={given}:{signature}"
+        signature = _signer.signature(f"{prefix}:{voice_id}")
+        return f"{start}{quote(voice_id, safe='')}/preview?signature={prefix}:{signature}"
 
     return link
 
 
-def given_to(signed: str, voice_id: str) -> str | None:
-    """Return the primary key of the caller whom a link was given to; None if its signature does not serve.
-
-    Another machine's clock may be in the next hour already.
-    """
-    parts = SIGNED.match(signed)
+def caller_of_link(signature: str, voice_id: str) -> User | Service | None:
+    """Return the caller of a valid link, who may be a deleted user; None if it is invalid or expired."""
+    parts = SIGNATURE.match(signature)
     if not parts:
         return None
-    given, hour, caller, signature = parts.groups()
+    prefix, hour, pk, code = parts.groups()
     try:
-        _signer.unsign(f"{given}:{voice_id}:{signature}")
+        _signer.unsign(f"{prefix}:{voice_id}:{code}")
     except BadSignature:
         return None
-    return caller if int(hour, 16) - _hour() in (-1, 0, 1) else None
+    if int(hour, 16) - _hour() not in (-1, 0, 1):  # 1 if another machine's clock is ahead
+        return None
+    return Service() if pk == Service.pk else User.objects.filter(pk=pk).first() or User(pk=pk)
 
 
 def _hour() -> int:

@@ -1,0 +1,94 @@
+"""Media types by first bytes, and the cache's files."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox import audio
+from voices.previews import cache, media_type
+
+NAMES = ["a" * 64, "b" * 64, "c" * 64]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (audio.wav("v"), "audio/wav"),
+        (audio.mp3(), "audio/mpeg"),
+        (b"ID3\x04\0\0", "audio/mpeg"),
+        (b"\xff\xf1\x50\x80", "audio/aac"),
+        (b"OggS\0\2", "audio/ogg"),
+        (b"fLaC\0", "audio/flac"),
+        (b"\x1a\x45\xdf\xa3\0", "audio/webm"),
+        (b"\0\0\0\x1cftypM4A ", "audio/mp4"),
+        (b"", None),
+        (b"RIFF", None),
+        (b"<h1>no</h1>", None),
+        ("\ufeffhello".encode("utf-16"), None),
+        (b"\xff\xff\xff", None),
+        (b"PK\3\4", None),
+    ],
+)
+def test_media_type(content: bytes, expected: str | None) -> None:
+    assert media_type(content) == expected
+
+
+@pytest.fixture
+def folder(tmp_path: Path, settings: Any) -> Path:
+    settings.PREVIEW_FOLDER = tmp_path / "previews"
+    return tmp_path / "previews"
+
+
+def test_only_the_owner_can_read_the_files(folder: Path) -> None:
+    umask = os.umask(0)
+    cache.store(NAMES[0], b"audio")
+    os.umask(umask)
+    assert cache.load(NAMES[0]) == b"audio"
+    assert stat.S_IMODE((folder / NAMES[0]).stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize(("age", "is_loaded"), [(0, True), (59, True), (61, False), (-61, False)])
+def test_max_age(folder: Path, age: int, is_loaded: bool) -> None:
+    cache.store(NAMES[0], b"audio")
+    stored_at = (folder / NAMES[0]).stat().st_mtime - age
+    os.utime(folder / NAMES[0], (stored_at, stored_at))
+    assert (cache.load(NAMES[0], max_age=60) == b"audio") == is_loaded
+
+
+def test_the_oldest_files_are_removed_first(folder: Path, settings: Any) -> None:
+    settings.PREVIEW_BYTES = 10
+    folder.mkdir()
+    for number, name in enumerate(["of another program", *NAMES]):
+        (folder / name).write_bytes(b"audio")
+        os.utime(folder / name, (number, number))
+    cache.store("d" * 64, b"audio")
+    names = {file.name for file in folder.iterdir()}
+    assert names == {"of another program", NAMES[2], "d" * 64}
+
+
+def test_a_folder_that_cannot_be_written_is_logged(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder.write_text("a file")
+    cache.store(NAMES[0], b"audio")
+    assert cache.load(NAMES[0]) is None
+    assert "Previews can't be cached" in caplog.text
+
+
+def test_a_full_disk_leaves_no_unfinished_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_bytes
+
+    def fill_disk(file: Path, content: bytes) -> int:
+        write(file, content[:2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fill_disk)
+    cache.store(NAMES[0], b"audio")
+    assert list(folder.iterdir()) == []

@@ -1,0 +1,55 @@
+"""Range requests, as RFC 9110, section 14, defines them."""
+
+import pytest
+from django.http import HttpResponse
+from django.test import RequestFactory
+
+from voiceproject.errors import RangeNotSatisfiable
+from voices.api.ranges import apply_range
+
+CONTENT = bytes(range(100))
+
+
+def response_to(**headers: str) -> HttpResponse:
+    request = RequestFactory().get("/", headers=headers)
+    return apply_range(request, HttpResponse(CONTENT, headers={"ETag": '"tag"'}))
+
+
+@pytest.mark.parametrize(
+    ("requested", "first", "last"),
+    [
+        ("bytes=0-1", 0, 1),
+        ("bytes=10-", 10, 99),
+        ("bytes=-5", 95, 99),
+        ("bytes=0-", 0, 99),
+        ("bytes=5-999999999", 5, 99),
+        ("bytes=-99999999", 0, 99),
+    ],
+)
+def test_range(requested: str, first: int, last: int) -> None:
+    for headers in ({}, {"if-range": '"tag"'}):
+        response = response_to(range=requested, **headers)
+        assert (response.status_code, response.content) == (206, CONTENT[first : last + 1])
+        assert response["Content-Range"] == f"bytes {first}-{last}/100"
+
+
+@pytest.mark.parametrize(
+    "requested",
+    ["bytes=5-4", "bytes=-", "bytes=0-1,5-6", "items=0-1", "bytes=x-", f"bytes={'9' * 5000}-"],
+)
+def test_an_invalid_range_gets_everything(requested: str) -> None:
+    response = response_to(range=requested)
+    assert (response.status_code, response.content) == (200, CONTENT)
+    assert response["Accept-Ranges"] == "bytes"
+
+
+def test_a_range_of_an_older_version_gets_everything() -> None:
+    response = response_to(range="bytes=0-1", **{"if-range": '"old"'})
+    assert (response.status_code, response.content) == (200, CONTENT)
+
+
+@pytest.mark.parametrize("requested", ["bytes=100-", "bytes=999999999-", "bytes=-0"])
+def test_a_range_after_the_end(requested: str) -> None:
+    with pytest.raises(RangeNotSatisfiable) as error:
+        response_to(range=requested)
+    assert error.value.headers == {"Content-Range": "bytes */100"}
