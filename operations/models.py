@@ -1,4 +1,4 @@
-"""What is kept to tell how the service is: the workers that live, and what pruned runs amounted to."""
+"""Workers that are alive, and the totals of pruned runs."""
 
 from datetime import timedelta
 from typing import ClassVar
@@ -8,11 +8,11 @@ from django.db.models.functions import Now
 
 from voices.models import SyncRun
 
-LOST = timedelta(seconds=20)  # after which a worker that does not show itself is gone
+LOST = timedelta(seconds=20)  # without a heartbeat, after which a worker is gone
 
 
 class Worker(models.Model):
-    """A worker, by celery's name for it, and when its main process last showed that it lives."""
+    """A celery worker and its last heartbeat."""
 
     name = models.TextField(primary_key=True)
     seen_at = models.DateTimeField()
@@ -25,7 +25,7 @@ class Worker(models.Model):
 
     @classmethod
     def alive(cls) -> models.QuerySet["Worker"]:
-        """Return those that have shown themselves lately, by the database's clock."""
+        """Return the workers with a recent heartbeat, by the database's clock."""
         return cls.objects.filter(seen_at__gt=Now() - LOST)
 
 
