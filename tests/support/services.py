@@ -1,8 +1,7 @@
-"""Redis and RabbitMQ for tests: each has a Redis database or a RabbitMQ virtual host of its own.
+"""A Redis database or a RabbitMQ virtual host for one test.
 
-`TEST_REDIS_URL` names a server with an empty database between 1 and 15. `TEST_AMQP_URL` names a server
-whose `rabbitmqctl` this user may run; without it the virtual host of the URL is used, and what Celery
-has in it deleted.
+`TEST_REDIS_URL` needs an empty database between 1 and 15. `TEST_AMQP_URL` needs a server whose `rabbitmqctl`
+this user may run. Otherwise the URL's own virtual host is used, and Celery's queues in it are deleted.
 """
 
 import contextlib
@@ -28,7 +27,7 @@ QUEUE = "celery"
 
 @contextlib.contextmanager
 def redis_database() -> Iterator[str]:
-    """Yield the URL of an empty Redis database that no other test has."""
+    """Yield the URL of an empty Redis database that no other test uses."""
     url = os.environ.get("TEST_REDIS_URL")
     if not url:
         pytest.skip("TEST_REDIS_URL is not set, for example to redis://127.0.0.1:6379/0")
@@ -36,16 +35,16 @@ def redis_database() -> Iterator[str]:
     for number in range(1, 16):
         with contextlib.ExitStack() as stack:
             client = stack.enter_context(redis.Redis.from_url(f"{server}/{number}"))
-            if _take(stack, f"redis-{number}") and not client.dbsize():
+            if _lock(stack, f"redis-{number}") and not client.dbsize():
                 stack.callback(client.flushdb)
                 yield f"{server}/{number}"
                 return
-    pytest.skip("All databases 1 to 15 of TEST_REDIS_URL hold something")
+    pytest.skip("None of the databases 1 to 15 of TEST_REDIS_URL is empty")
 
 
 @contextlib.contextmanager
 def rabbitmq_host() -> Iterator[str]:
-    """Yield the URL of a RabbitMQ virtual host that no other test has."""
+    """Yield the URL of a RabbitMQ virtual host that no other test uses."""
     url = os.environ.get("TEST_AMQP_URL")
     if not url:
         pytest.skip("TEST_AMQP_URL is not set, for example to amqp://guest:guest@127.0.0.1:5672//")
@@ -59,21 +58,21 @@ def rabbitmq_host() -> Iterator[str]:
             )
             yield parts._replace(path=f"/{name}").geturl()
         else:
-            _take(stack, "rabbitmq", wait=True)
+            _lock(stack, "rabbitmq", wait=True)
             _clean(url)
             stack.callback(_clean, url)
             yield url
 
 
 def _rabbitmqctl(*arguments: str) -> bool:
-    """Run it, and return whether it is there and did what was asked."""
+    """Return whether `rabbitmqctl` exists and the command succeeded."""
     if not (command := shutil.which("rabbitmqctl")):
         return False
     return not subprocess.run([command, *arguments], capture_output=True, check=False).returncode
 
 
-def _take(stack: contextlib.ExitStack, name: str, *, wait: bool = False) -> bool:
-    """Hold a name among all test processes of this machine until the stack is left."""
+def _lock(stack: contextlib.ExitStack, name: str, *, wait: bool = False) -> bool:
+    """Lock a name among all test processes until the stack closes."""
     file = stack.enter_context((Path(tempfile.gettempdir()) / f"voices-sync-{name}.lock").open("w"))
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -95,7 +94,7 @@ def channel(url: str) -> Iterator[Any]:
 
 
 def _clean(url: str) -> None:
-    """Delete what Celery makes in a virtual host; the 28 pairs are for delays, which we have not."""
+    """Delete Celery's queues and exchanges. The 28 pairs are for delayed tasks."""
     with channel(url) as open_channel:
         open_channel.queue_delete(QUEUE)
         for name in [f"celery_delayed_{number}" for number in range(28)]:
@@ -107,33 +106,33 @@ def _clean(url: str) -> None:
 
 
 class Relay:
-    """A way to a server that can be cut and mended."""
+    """A connection to a server that can be cut and restored."""
 
     def __init__(self, server: tuple[str, int]) -> None:
         self.server = server
-        self.port = 0  # chosen by the first mend()
-        self.mend()
+        self.port = 0  # chosen by the first restore()
+        self.restore()
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         self.open: list[socket.socket] = []
         listener = socket.create_server(("127.0.0.1", self.port))
         self.listener, self.port = listener, listener.getsockname()[1]
         threading.Thread(target=self._accept, args=(listener, self.open), daemon=True).start()
 
     def cut(self) -> None:
-        """End all connections, and refuse new ones."""
+        """Close all connections and refuse new ones."""
         for end in (self.listener, *self.open):
-            with contextlib.suppress(OSError):  # ended by its other side
+            with contextlib.suppress(OSError):  # closed by its other side
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
 
     def _accept(self, listener: socket.socket, ends: list[socket.socket]) -> None:
-        with contextlib.suppress(OSError):  # the way was cut
+        with contextlib.suppress(OSError):  # cut
             while True:
                 pair = (listener.accept()[0], socket.create_connection(self.server))
                 ends.extend(pair)
-                for way in (pair, pair[::-1]):
-                    threading.Thread(target=self._pass_on, args=way, daemon=True).start()
+                for direction in (pair, pair[::-1]):
+                    threading.Thread(target=self._pass_on, args=direction, daemon=True).start()
 
     @staticmethod
     def _pass_on(source: socket.socket, target: socket.socket) -> None:
