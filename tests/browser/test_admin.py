@@ -35,10 +35,9 @@ pytestmark = [pytest.mark.browser, needs_chromium]
 
 
 @pytest.fixture
-def site(project: Callable[..., Project], tmp_path: Path, ultravox: Ultravox) -> Project:
+def site(project: Callable[..., Project], ultravox: Ultravox) -> Project:
     ultravox.keys = {KEY}
-    broker = f"filesystem://{tmp_path}/broker"
-    site = project(ULTRAVOX_API_URL=ultravox.url, CELERY_BROKER_URL=broker)
+    site = project(ULTRAVOX_API_URL=ultravox.url)
     add_user(site, add_agency(site, key=KEY), EMAIL, is_staff=True, is_superuser=True)
     return site
 
@@ -119,8 +118,8 @@ def test_staff_at_work(tab: Tab, ultravox: Ultravox, site: Project) -> None:
     page.get_by_label("Action:").select_option("run_tasks")
     page.locator("button[name=index]").click()
     assert "1 task was successfully run" in page.locator(".messagelist").inner_text()
-    [queued] = (site.folder / "broker" / "messages").iterdir()
-    assert "voices.sync_voices" in queued.read_text()
+    scheduled = "SELECT count(*) FROM voice_sync_runs WHERE trigger = 'schedule'"
+    assert site.database.value(scheduled) == 1
     assert tab.errors == []
 
 

@@ -104,7 +104,7 @@ def test_worker_runs_what_beat_sends(site: Project, ultravox: Ultravox, broker: 
     wait_for(lambda: messages(broker) == 0, 10, "its acknowledgement")
     assert runs(site)[before:] == [("schedule", "failed", 0, "ultravox_error")]
     assert len(ultravox.listings) == requests + 1
-    lines = [line for line in site.log("worker").splitlines() if "status 400" in line]
+    lines = [line for line in site.log("worker").splitlines() if "UltravoxError" in line]
     assert len(lines) == 1
     # A worker that is stopped finishes its sync.
     ultravox.fault = None

@@ -40,13 +40,9 @@ def start_web(project: Project) -> subprocess.Popen[str]:
     return project.server
 
 
-def start_worker(project: Project) -> subprocess.Popen[str]:
-    project.environment["CELERY_BROKER_URL"] = f"filesystem://{project.folder}/broker"
-    worker = project.start(
-        "-m", "celery", "--app", "voiceproject", "worker", "--concurrency=1", log="worker"
-    )
-    project.send_sync()
-    return worker
+def start_beat(project: Project) -> subprocess.Popen[str]:
+    project.sync_every(1)
+    return project.start("-m", "celery", "--app", "voiceproject", "beat", log="beat")
 
 
 def kill(process: subprocess.Popen[str]) -> None:
@@ -77,7 +73,7 @@ def assert_next_sync_is_good(project: Project, ultravox: Ultravox, rows: list[An
     assert statuses == ["succeeded", "abandoned", "succeeded"]
 
 
-@pytest.mark.parametrize("start", [start_command, start_web, start_worker])
+@pytest.mark.parametrize("start", [start_command, start_web, start_beat])
 @shows("crash")
 def test_next_sync_waits_no_longer_than_the_lease(
     start: Callable[[Project], subprocess.Popen[str]],
@@ -110,7 +106,7 @@ def test_killed_while_fetching(pages: int, before: Project, ultravox: Ultravox) 
 
 
 @pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("start", [start_command, start_web, start_worker])
+@pytest.mark.parametrize("start", [start_command, start_web, start_beat])
 @shows("crash")
 def test_killed_while_writing(
     start: Callable[[Project], subprocess.Popen[str]],

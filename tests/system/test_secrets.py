@@ -1,6 +1,6 @@
 """No secret leaves the project but by the way that it is meant for.
 
-Marker values stand for secrets everywhere. A real server, the commands and a worker are driven through
+Marker values stand for secrets everywhere. A real server, the commands and beat are driven through
 success and failure, and then everything that came out is searched for them.
 """
 
@@ -240,7 +240,6 @@ class Drive:
         }
         ultravox.keys = {markers["working key"], markers["new key"]}
         ultravox.voices = [*make_voices(2, base_url=ultravox.url), self.voice]
-        broker = project().folder / "broker"
         away = f"127.0.0.1:{elsewhere.port}"
         self.project = project(
             DJANGO_DEBUG=debug,
@@ -254,7 +253,6 @@ class Drive:
             ULTRAVOX_DEADLINE="0.8",
             LOGIN_FAILURES="3",
             DJANGO_SUPERUSER_PASSWORD=markers["new password"],
-            CELERY_BROKER_URL=f"filesystem://{broker}",
             LOG_FORMAT="text" if debug == "true" else "json",
             METRICS_TOKEN=markers["metrics token"],
             SYNC_PING_URL=f"http://{away}/{markers['ping']}",
@@ -694,19 +692,8 @@ def drive_commands(drive: Drive) -> None:
     drive.project.environment["CREDENTIALS_KEYS"] = keys
 
 
-def drive_worker(drive: Drive, admin: requests.Session) -> None:
-    """Let a worker run the task as the admin sends it: once well, once into an error."""
-    drive.project.start(
-        "-m",
-        "celery",
-        "--app",
-        "voiceproject",
-        "worker",
-        "--concurrency=1",
-        "--loglevel=debug",
-        "--task-events",
-        log="worker",
-    )
+def drive_schedule(drive: Drive, admin: requests.Session) -> None:
+    """Run the task from the admin and by beat, each with and without an error."""
     path = "/admin/django_celery_beat/periodictask/"
     count = "SELECT count(*) FROM voice_sync_runs WHERE trigger = 'schedule' AND status = '{}'"
     task = drive.database.value(
@@ -714,16 +701,18 @@ def drive_worker(drive: Drive, admin: requests.Session) -> None:
     )
     for name, status in (("no page", "failed"), ("", "succeeded")):
         drive.ultravox.fault = faults(drive).get(name)
-        answer = drive.submit(admin, path, action="run_tasks", _selected_action=str(task))
-        assert "1 task was successfully run" in answer.text
-        wait_for(lambda status=status: drive.database.value(count.format(status)))
-    drive.database.rows(
-        "UPDATE voice_sync_alarm SET failures = 2"
-    )  # the e-mail comes with the third
+        response = drive.submit(admin, path, action="run_tasks", _selected_action=str(task))
+        assert "1 task was successfully run" in response.text
+        assert drive.database.value(count.format(status))
     drive.ultravox.fault = faults(drive)["no page"]
-    drive.submit(admin, path, action="run_tasks", _selected_action=str(task))
-    wait_for(lambda: "ADMINS could not be told" in drive.project.log("worker"))
+    drive.project.sync_every(1)
+    beat = ("-m", "celery", "--app", "voiceproject", "beat", "--loglevel=debug")
+    process = drive.project.start(*beat, log="beat")
+    wait_for(lambda: "by e-mail" in drive.project.log("beat"))  # with the third failure
     drive.ultravox.fault = None
+    wait_for(lambda: "succeeded in" in drive.project.log("beat"))
+    process.terminate()
+    process.wait(10)
 
 
 @pytest.mark.parametrize("debug", ["false", "true"], ids=["production", "debug"])
@@ -745,7 +734,7 @@ def assert_no_leaks(drive: Drive, debug: str) -> None:
     admin = drive_admin(drive)
     if debug == "true":
         crawl_admin(drive, admin)
-        drive_worker(drive, admin)
+        drive_schedule(drive, admin)
     drive_broken_database(drive, admin)
     events = wait_for(lambda: drive.events("exception"), what="an event at Sentry")
     assert {"OperationalError", "ProgrammingError"} & {
@@ -767,7 +756,7 @@ def assert_no_leaks(drive: Drive, debug: str) -> None:
     outputs = {Path(output.where).name: output.what for output in drive.outputs}
     assert markers.found_in(outputs["ultravox_voices.definition"]) == DEFINITIONS
     assert any("session" in "".join(markers.found_in(what)) for what in outputs.values())
-    for log in ("web.log", "worker.log")[: 1 + (debug == "true")]:
+    for log in ("web.log", "beat.log")[: 1 + (debug == "true")]:
         assert b"DEBUG" in outputs[log]
     assert drive.leaks() == {}
     # The last four characters of a key are shown, to tell keys apart.
