@@ -283,9 +283,9 @@ match CELERY_BROKER_URL.partition("://")[0]:
         CELERY_TASK_ALWAYS_EAGER = True
         CELERY_BROKER_WRITE_URL = "memory://"  # beat connects to a broker in any case
     case "redis" | "rediss":
-        # After this time, another worker gets an unacknowledged message. It covers the longest sync, its write
-        # and its report. If the first sync is still alive, the second one waits for it. Workers look for such
-        # messages every 5 seconds; the default is 100.
+        # After this time, another worker gets an unacknowledged message. It is longer than the longest sync,
+        # its write and its report. If the first sync is alive after all, the second one waits for it.
+        # Workers look for such messages every 5 seconds; the default is 100.
         CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
             "visibility_timeout": BACKGROUND_DEADLINE + 30,
             "unacked_restore_interval": 5,

@@ -1,7 +1,7 @@
 """A Redis database or a RabbitMQ virtual host for one test.
 
 `TEST_REDIS_URL` needs an empty database between 1 and 15. `TEST_AMQP_URL` needs a server whose `rabbitmqctl`
-this user may run. Otherwise the URL's own virtual host is used, and Celery's queues in it are deleted.
+this user may run. Otherwise the URL's own virtual host is used, and Celery's queue in it is deleted.
 """
 
 import contextlib
@@ -15,12 +15,11 @@ import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-import amqp  # type: ignore[import-untyped]
 import pytest
 import redis
+from kombu.connection import Connection
 
 QUEUE = "celery"
 
@@ -53,14 +52,13 @@ def rabbitmq_host() -> Iterator[str]:
     with contextlib.ExitStack() as stack:
         if _rabbitmqctl("add_vhost", name):
             stack.callback(_rabbitmqctl, "delete_vhost", name)
-            assert _rabbitmqctl(
-                "set_permissions", "-p", name, parts.username or "guest", *[".*"] * 3
-            )
+            user = parts.username or "guest"
+            assert _rabbitmqctl("set_permissions", "-p", name, user, *[".*"] * 3)
             yield parts._replace(path=f"/{name}").geturl()
         else:
             _lock(stack, "rabbitmq", wait=True)
-            _clean(url)
-            stack.callback(_clean, url)
+            _delete_queue(url)
+            stack.callback(_delete_queue, url)
             yield url
 
 
@@ -81,43 +79,29 @@ def _lock(stack: contextlib.ExitStack, name: str, *, wait: bool = False) -> bool
     return True
 
 
-@contextlib.contextmanager
-def channel(url: str) -> Iterator[Any]:
-    parts = urlsplit(url)
-    with amqp.Connection(
-        f"{parts.hostname}:{parts.port or 5672}",
-        userid=parts.username or "guest",
-        password=parts.password or "guest",
-        virtual_host=unquote(parts.path[1:]) or "/",
-    ) as connection:
-        yield connection.channel()
-
-
-def _clean(url: str) -> None:
-    """Delete Celery's queues and exchanges. The 28 pairs are for delayed tasks."""
-    with channel(url) as open_channel:
-        open_channel.queue_delete(QUEUE)
-        for name in [f"celery_delayed_{number}" for number in range(28)]:
-            open_channel.queue_delete(name)
-            open_channel.exchange_delete(name)
-        for name in ("celery_delayed_delivery", QUEUE, "celeryev", "celery.pidbox"):
-            open_channel.exchange_delete(name)
-        open_channel.exchange_delete("reply.celery.pidbox")
+def _delete_queue(url: str) -> None:
+    with Connection(url) as connection:
+        connection.default_channel.queue_delete(QUEUE)
 
 
 class Relay:
-    """A connection to a server that can be cut and restored."""
+    """A connection to a server that can be cut and restored. `url` leads through it."""
 
-    def __init__(self, server: tuple[str, int]) -> None:
-        self.server = server
+    def __init__(self, url: str, default_port: int) -> None:
+        parts = urlsplit(url)
+        self.server = (parts.hostname or "", parts.port or default_port)
         self.port = 0  # chosen by the first restore()
         self.restore()
+        login, _, _ = parts.netloc.rpartition("@")
+        netloc = f"{login}@127.0.0.1:{self.port}".removeprefix("@")
+        self.url = parts._replace(netloc=netloc).geturl()
 
     def restore(self) -> None:
         self.open: list[socket.socket] = []
-        listener = socket.create_server(("127.0.0.1", self.port))
-        self.listener, self.port = listener, listener.getsockname()[1]
-        threading.Thread(target=self._accept, args=(listener, self.open), daemon=True).start()
+        self.listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = self.listener.getsockname()[1]
+        arguments = (self.listener, self.open)
+        threading.Thread(target=self._accept, args=arguments, daemon=True).start()
 
     def cut(self) -> None:
         """Close all connections and refuse new ones."""

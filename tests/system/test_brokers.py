@@ -5,15 +5,14 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
-import amqp  # type: ignore[import-untyped]
 import pytest
 import redis
+from kombu.connection import Connection
 
 from tests.support.project import Project, wait_for
 from tests.support.seeding import add_agency
-from tests.support.services import QUEUE, Relay, channel, rabbitmq_host, redis_database
+from tests.support.services import QUEUE, Relay, rabbitmq_host, redis_database
 from tests.ultravox import API_KEY, Ultravox
 
 pytestmark = pytest.mark.broker
@@ -72,10 +71,10 @@ def messages(broker: str) -> int:
     if broker.startswith("redis"):
         with redis.Redis.from_url(broker) as client:
             return client.llen(QUEUE) + client.hlen("unacked")
-    with channel(broker) as open_channel:
+    with Connection(broker) as connection:
         try:
-            return open_channel.queue_declare(QUEUE, passive=True).message_count
-        except amqp.NotFound:  # nothing has been sent
+            return connection.default_channel.queue_declare(QUEUE, passive=True).message_count
+        except connection.channel_errors:  # nothing has been sent
             return 0
 
 
@@ -93,9 +92,11 @@ def test_worker_runs_what_beat_sends(site: Project, ultravox: Ultravox, broker: 
     assert site.database.value("SELECT count(*) FROM ultravox_voices") == 300
     assert site.database.value("SELECT count(*) FROM voice_sync_workers") == 1
     if broker.startswith("amqp"):
-        with channel(broker) as open_channel:  # a declaration with another type would fail
+        with Connection(broker) as connection:  # a declaration with another type would fail
             kind = {"x-queue-type": "quorum"}
-            open_channel.queue_declare(QUEUE, durable=True, auto_delete=False, arguments=kind)
+            connection.default_channel.queue_declare(
+                QUEUE, durable=True, auto_delete=False, arguments=kind
+            )
     # A failed sync is not repeated.
     before, requests = len(runs(site)), len(ultravox.listings)
     ultravox.fault = "status_400"
@@ -123,12 +124,10 @@ def test_worker_runs_what_beat_sends(site: Project, ultravox: Ultravox, broker: 
 
 
 def test_beat_sends_a_sync_after_the_broker_was_down(site: Project, broker: str) -> None:
-    parts = urlsplit(broker)
-    relay = Relay((parts.hostname or "", parts.port or 5672))
-    netloc = f"{parts.netloc.rpartition('@')[0]}@127.0.0.1:{relay.port}".removeprefix("@")
+    relay = Relay(broker, 6379 if broker.startswith("redis") else 5672)
     site.sync_every(3)
-    url = parts._replace(netloc=netloc).geturl()
-    beat = site.start(*CELERY, "beat", "--loglevel", "INFO", log="beat", CELERY_BROKER_URL=url)
+    site.environment["CELERY_BROKER_URL"] = relay.url
+    beat = site.start(*CELERY, "beat", "--loglevel", "INFO", log="beat")
     wait_for(lambda: messages(broker) == 1, 30, "the first sync")
     relay.cut()
     wait_for(lambda: site.log("beat").count("Sending due task") == 2, 30, "the second sync")

@@ -1,10 +1,9 @@
 """What web server, worker and beat write to standard error, and the ids in it."""
 
-import contextlib
 import json
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,9 +11,9 @@ import requests
 from django.test import Client
 
 from operations.tasks import prune
-from tests.support.environment import PASSWORD, SERVICE_KEY
-from tests.support.project import Project, free_port, on_postgresql, wait_for
-from tests.support.seeding import add_agency, add_user
+from tests.support.environment import SERVICE_KEY
+from tests.support.project import Project, free_port, wait_for
+from tests.support.seeding import add_agency
 from tests.support.services import redis_database
 from tests.ultravox import Ultravox
 from voiceproject.logging import formats
@@ -24,6 +23,13 @@ SUMMARY = {"trigger", "agency", "pages", "voices", "skipped", "retries", "second
 ID = "id-of_this-Request-1"
 CELERY = ("-m", "celery", "--quiet", "-A", "voiceproject")  # no banner on standard output
 TASK = "django_celery_beat_periodictask"
+SEND_TWO = f"""
+from voiceproject.logging import formats
+from voices.tasks import sync_voices
+sync_voices.delay()
+formats.request_id.set("{ID}")  # as the middleware does
+sync_voices.delay()
+"""
 Line = dict[str, Any]
 
 
@@ -39,14 +45,6 @@ def lines(site: Project, log: str, request_id: str = "") -> list[Line]:
 @pytest.fixture
 def site(project: Callable[..., Project], ultravox: Ultravox) -> Project:
     return project(LOG_FORMAT="json", ULTRAVOX_API_URL=ultravox.url)
-
-
-@pytest.fixture
-def with_broker(project: Callable[..., Project], ultravox: Ultravox) -> Iterator[Project]:
-    with redis_database() as broker:
-        site = project(LOG_FORMAT="json", ULTRAVOX_API_URL=ultravox.url, CELERY_BROKER_URL=broker)
-        yield site
-        site.stop()  # before the broker is emptied
 
 
 def test_web_server_s_lines_have_the_request_s_id(site: Project, ultravox: Ultravox) -> None:
@@ -141,29 +139,17 @@ def test_eager_task_has_its_request_s_id(caplog: pytest.LogCaptureFixture) -> No
 
 
 @pytest.mark.broker
-def test_request_s_id_goes_with_the_task_that_it_starts(
-    with_broker: Project, ultravox: Ultravox
+def test_worker_s_lines_have_the_id_of_the_request_that_sent_the_task(
+    project: Callable[..., Project], ultravox: Ultravox
 ) -> None:
-    site = with_broker
-    site.database.rows("ALTER TABLE voice_sync_workers RENAME TO away")
-    add_user(site, add_agency(site), is_staff=True, is_superuser=True)
-    url = site.serve()
-    site.start(*CELERY, "worker", "--concurrency=1", "--loglevel=DEBUG", log="worker")
-    # The admin runs the task.
-    admin = requests.Session()
-    login = admin.get(f"{url}/admin/login/").text
-    [token] = re.findall('csrfmiddlewaretoken" value="(.*?)"', login)
-    form = {"csrfmiddlewaretoken": token, "username": "user@example.com", "password": PASSWORD}
-    admin.post(f"{url}/admin/login/?next=/admin/", data=form)
-    form = {
-        "csrfmiddlewaretoken": admin.cookies["csrftoken"],
-        "action": "run_tasks",
-        "_selected_action": site.database.value(f"SELECT id FROM {TASK} WHERE task LIKE 'voices%'"),
-    }
-    tasks = f"{url}/admin/django_celery_beat/periodictask/"
-    admin.post(tasks, data=form, headers={"X-Request-ID": ID, "Referer": url})
-    site.send_sync()  # as beat does: without a request
-    wait_for(lambda: site.log("worker").count("succeeded in") == 2, 30, "both tasks")
+    with redis_database() as broker:
+        site = project(LOG_FORMAT="json", ULTRAVOX_API_URL=ultravox.url, CELERY_BROKER_URL=broker)
+        add_agency(site)
+        site.database.rows("ALTER TABLE voice_sync_workers RENAME TO away")  # heartbeats fail
+        site.start(*CELERY, "worker", "--concurrency=1", "--loglevel=DEBUG", log="worker")
+        assert site.manage("shell", "-c", SEND_TWO).returncode == 0
+        wait_for(lambda: site.log("worker").count("succeeded in") == 2, 30, "both tasks")
+        site.stop()
     ids = {line["request_id"] for line in lines(site, "worker")} - {None}
     assert ID in ids
     assert len(ids) == 2
@@ -171,20 +157,6 @@ def test_request_s_id_goes_with_the_task_that_it_starts(
         text = " ".join(line["message"] for line in lines(site, "worker", request_id))
         assert text.count("Sync ended: trigger=schedule") == text.count("succeeded in") == 1
     assert "heartbeat could not be recorded" in site.log("worker")
-
-
-@on_postgresql
-@pytest.mark.broker
-def test_locked_table_of_workers_holds_up_no_task(with_broker: Project, ultravox: Ultravox) -> None:
-    site = with_broker
-    add_agency(site)
-    with contextlib.closing(site.database.connect()) as connection:
-        connection.autocommit = False
-        connection.execute("LOCK TABLE voice_sync_workers IN ACCESS EXCLUSIVE MODE")
-        site.start(*CELERY, "worker", "--concurrency=1", log="worker")
-        wait_for(lambda: "heartbeat could not be recorded" in site.log("worker"), 30)
-        site.send_sync()
-        wait_for(lambda: "outcome=succeeded" in site.log("worker"), 30, "the sync")
 
 
 @pytest.mark.parametrize("module", ["gunicorn", "celery"])

@@ -140,25 +140,3 @@ def test_faults_are_reported_without_a_trace(clone: Clone) -> None:
         assert clone.log().startswith("make run: ")
         assert message in clone.log()
         assert "Traceback" not in clone.log()
-
-
-def test_broken_virtual_environment_is_replaced_once_by_two_at_a_time(clone: Clone) -> None:
-    venv = clone.folder / ".venv"
-    (venv / "bin").mkdir(parents=True)
-    (venv / "bin/python").symlink_to("/usr/bin/python-of-last-year")
-    (clone.folder / "requirements.txt").write_text("")
-    (venv / "run").touch()
-    command = ("make", "--no-print-directory", ".venv/run", f"PYTHON={sys.executable}")
-
-    def start() -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            command, cwd=clone.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-
-    both = [start()]
-    wait_for((venv / "bin/python").exists, 60, "the first one's Python")
-    both.append(start())
-    outcomes = [(process.communicate(timeout=60)[0], process.returncode) for process in both]
-    assert outcomes == [("", 0), ("", 0)]
-    subprocess.run([venv / "bin/python", "-m", "pip", "--version"], check=True)
-    assert (venv / "run").exists()
