@@ -1,5 +1,6 @@
 """The schedule without a broker: beat alone runs the tasks. test_logs.py has tasks that fail."""
 
+import contextlib
 import signal
 import subprocess
 from collections.abc import Callable
@@ -8,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.project import Project, wait_for
+from tests.support.project import Project, on_postgresql, wait_for
 from tests.support.seeding import add_agency
 from tests.ultravox import API_KEY, Ultravox
+from voiceproject.celery import app
 
 TASK, INTERVAL = "django_celery_beat_periodictask", "django_celery_beat_intervalschedule"
 EVERY_SIX_HOURS = [("voices.sync_voices", True, 6, "hours")]
@@ -55,6 +57,10 @@ def make_due(site: Project) -> None:
     site.database.rows(f"UPDATE {TASK} SET last_run_at = '{moment}'")
 
 
+def test_beat_connects_to_no_broker() -> None:
+    assert app.connection_for_write().transport_cls == "memory"
+
+
 def test_sync_that_was_due_while_beat_was_down_runs_at_its_start(site: Project) -> None:
     assert tasks(site) == EVERY_SIX_HOURS
     add_agency(site)
@@ -82,6 +88,19 @@ def test_signal_during_a_sync_ends_beat_at_once(site: Project, ultravox: Ultravo
     assert runs(site) == [("schedule", "failed", 0)]
     assert site.database.value("SELECT error_code FROM voice_sync_runs") == "interrupted"
     assert "Traceback" not in site.log("beat")
+
+
+@on_postgresql
+def test_signal_during_a_query_ends_beat_at_once(site: Project) -> None:
+    add_agency(site)
+    make_due(site)
+    with contextlib.closing(site.database.connect()) as connection:
+        connection.autocommit = False
+        connection.execute("LOCK TABLE ultravox_voices IN ACCESS EXCLUSIVE MODE")
+        beat = start_beat(site)
+        wait_for(site.database.is_busy, 30, "the sync's query")
+        stop(beat)
+    assert runs(site) == [("schedule", "failed", 0)]
 
 
 CHANGES = {
