@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 .PHONY: run test chaos lint lock bench screenshots clean $(VENV)/run $(VENV)/dev $(VENV)/bench
 
 run: $(VENV)/run
-	@PORT=$(PORT) $(BIN)/python scripts/run.py
+	@PORT=$(PORT) $(BIN)/python -m scripts.run
 
 test: $(VENV)/dev
 	$(BIN)/$(RUN) -m pytest -n 4 --dist worksteal $(TESTS)

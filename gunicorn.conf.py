@@ -1,20 +1,16 @@
 """The web server, behind nginx: `gunicorn --config gunicorn.conf.py`. Options on the command line win."""
 
-import logging
 import logging.config
 import os
-import re
-from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from gunicorn import glogging
 
 from voiceproject.logging import formats
 
 try:
     from voiceproject import settings
 except ImproperlyConfigured as error:
-    formats.give_up(error)
+    formats.exit_with(error)
 
 wsgi_app = "voiceproject.wsgi"
 bind = f"127.0.0.1:{os.environ.get('PORT', '8000')}"
@@ -36,29 +32,6 @@ forwarded_allow_ips = ""
 control_socket_disable = True
 # Where there is an access log, it is without queries, which may be signatures.
 access_log_format = '%(h)s %(t)s "%(m)s %(U)s %(H)s" %(s)s %(b)s'
+logger_class = "voiceproject.logging.gunicorn.Logger"
 logging.config.dictConfig(settings.LOGGING)
-formats.take_over()
-
-
-QUOTING = re.compile(
-    r"Invalid request from ip=\S*(?=: )|Error handling request|Ignored premature client disconnection"
-)
-
-
-def leave_out_quotes(record: logging.LogRecord) -> bool:
-    """Keep headers and queries, which may be credentials, out of the error log."""
-    if quoting := QUOTING.match(str(record.msg)):
-        record.msg, record.args = quoting[0], ()
-    return True
-
-
-logging.getLogger("gunicorn.error").filters = [leave_out_quotes]
-
-
-class logger_class(glogging.Logger):  # noqa: N801  # the setting's name
-    """Write lines in the form of all others."""
-
-    def setup(self, cfg: Any) -> None:
-        super().setup(cfg)
-        for handler in (*self.error_log.handlers, *self.access_log.handlers):
-            handler.setFormatter(formats.FORMATTERS[settings.LOG_FORMAT]())
+formats.log_uncaught_errors()

@@ -1,8 +1,4 @@
-"""How the service is, as a probe may ask every few seconds: it waits for nothing that hangs.
-
-Each check runs in a thread, of which a process has one at a time: who asks while it hangs is told what it
-has found so far.
-"""
+"""Readiness, for probes that ask every few seconds. A check that hangs never delays a response."""
 
 import logging
 import time
@@ -24,67 +20,80 @@ from voices.models import SyncRun
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = 1.5  # seconds that a probe waits, for all checks together
-SYNC = "voices.sync_voices"  # the task of voices/tasks.py
-CONNECT = 1.0  # seconds to reach the broker
+SECONDS = 1.5  # for all checks of a probe together
+BROKER_SECONDS = 1.0  # to connect to the broker
+OVERDUE = timedelta(minutes=10)  # beat sends a task within seconds
+SYNC = "voices.sync_voices"  # the task in voices/tasks.py
 
-Words = dict[str, str]
+Results = dict[str, str]
 
 
-def check_database(words: Words) -> None:
-    """Tell how the database is, and what it says of the rest. Raises django.db.Error."""
+def check_database(results: Results) -> None:
+    """Check the database and what it stores. Raises django.db.Error."""
     connection.ensure_connection()
-    words["database"] = "ok"
+    results["database"] = "ok"
     with statement_timeout(1):  # a migration holds locks
-        _look_into(words)
+        loader = MigrationLoader(connection)
+        if loader.graph.nodes.keys() - loader.applied_migrations.keys():
+            results["migrations"] = "unapplied"
+            return
+        results["migrations"] = "ok"
+        results["worker"] = "ok" if Worker.alive().exists() else "none"
+        results["schedule"] = _schedule()
+        since = Now() - timedelta(hours=settings.STALE_HOURS)
+        successes = SyncRun.objects.filter(status=SyncRun.Status.SUCCEEDED, finished_at__gt=since)
+        results["voices"] = "ok" if successes.exists() else "stale"
 
 
-def _look_into(words: Words) -> None:
-    loader = MigrationLoader(connection)
-    if loader.graph.nodes.keys() - loader.applied_migrations.keys():
-        words["migrations"] = "unapplied"
-        return
-    words["migrations"] = "ok"
-    words["worker"] = "ok" if Worker.alive().exists() else "none"
-    tasks = set(PeriodicTask.objects.filter(task=SYNC).values_list("enabled", flat=True))
-    words["schedule"] = "ok" if True in tasks else "disabled" if tasks else "none"
-    since = Now() - timedelta(hours=settings.STALE_HOURS)
-    successes = SyncRun.objects.filter(status=SyncRun.Status.SUCCEEDED, finished_at__gt=since)
-    words["voices"] = "ok" if successes.exists() else "stale"
+def _schedule() -> str:
+    tasks = list(PeriodicTask.objects.filter(task=SYNC))
+    enabled = [task for task in tasks if task.enabled]
+    if any(_is_overdue(task) for task in enabled):
+        return "stale"
+    if enabled:
+        return "ok"
+    return "disabled" if tasks else "none"
 
 
-def check_broker(words: Words) -> None:
-    """Tell whether the broker lets us in. Raises what its library does."""
-    limits = {"socket_connect_timeout": CONNECT, "socket_timeout": CONNECT}  # Redis's
-    with app.connection_for_write(connect_timeout=CONNECT, transport_options=limits) as broker:
+def _is_overdue(task: PeriodicTask) -> bool:
+    remaining: timedelta = task.schedule.remaining_estimate(task.last_run_at or task.date_changed)
+    return remaining < -OVERDUE
+
+
+def check_broker(results: Results) -> None:
+    """Connect to the broker. Raises whatever its library raises."""
+    limits = {"socket_connect_timeout": BROKER_SECONDS, "socket_timeout": BROKER_SECONDS}  # Redis
+    with app.connection_for_write(
+        connect_timeout=BROKER_SECONDS, transport_options=limits
+    ) as broker:
         broker.default_channel  # noqa: B018  # connects
-    words["broker"] = "ok"
+    results["broker"] = "ok"
 
 
 class Check:
-    """A check that may hang, and what is said of its subjects until it says more."""
+    """A check in a thread, at most one at a time. While it hangs, callers get the results so far."""
 
-    def __init__(self, check: Callable[[Words], None], unknown: Words) -> None:
-        self._check, self._unknown = check, unknown
-        self._thread, self._words = Thread(), unknown
+    def __init__(self, check: Callable[[Results], None], initial: Results) -> None:
+        self._check, self._initial = check, initial
+        self._thread, self._results = Thread(), initial
         self._lock = Lock()
 
-    def start(self) -> tuple[Thread, Words]:
-        """Start it, or join the one under way; return its thread, and the words that it corrects."""
+    def start(self) -> tuple[Thread, Results]:
+        """Start the check unless it is running. Return its thread, and the results that it updates."""
         with self._lock:
             if not self._thread.is_alive():
-                self._words = dict(self._unknown)
-                self._thread = Thread(target=self._run, args=[self._words], daemon=True)
+                self._results = dict(self._initial)
+                self._thread = Thread(target=self._run, args=[self._results], daemon=True)
                 self._thread.start()
-            return self._thread, self._words
+            return self._thread, self._results
 
-    def _run(self, words: Words) -> None:
+    def _run(self, results: Results) -> None:
         try:
-            self._check(words)
+            self._check(results)
         except django.db.Error as error:
-            logger.warning("A probe found the database failing: %s", describe(error))
-        except Exception as error:  # a broker's library has any
-            logger.warning("A probe found the broker failing: %s", type(error).__name__)
+            logger.warning("The database fails a readiness check: %s", describe(error))
+        except Exception as error:  # each broker's library has its own
+            logger.warning("The broker fails a readiness check: %s", type(error).__name__)
         finally:
             connection.close()
 
@@ -97,17 +106,19 @@ CHECKS = (
 ORDER = ("database", "migrations", "broker", "worker", "schedule", "voices")
 
 
-def readiness(patience: float = PATIENCE) -> tuple[str, Words]:
-    """Return `ok`, `degraded` or `unavailable`, and what was found within so many seconds.
+def readiness(seconds: float = SECONDS) -> tuple[str, Results]:
+    """Return `ok`, `degraded` or `unavailable`, and each check's result after at most this time.
 
-    Whatever serves syncs over HTTP is not unavailable: they need neither broker nor worker.
+    Only the database makes the service unavailable: a sync over HTTP needs no broker, worker or schedule.
     """
-    deadline = time.monotonic() + patience
-    found: Words = {}
-    for thread, words in [check.start() for check in CHECKS]:
+    deadline = time.monotonic() + seconds
+    found: Results = {}
+    for thread, results in [check.start() for check in CHECKS]:
         thread.join(max(0, deadline - time.monotonic()))
-        found |= words
-    words = {name: found[name] for name in ORDER}
-    if words["database"] != "ok" or words["migrations"] == "unapplied":
-        return "unavailable", words
-    return "ok" if set(words.values()) == {"ok"} else "degraded", words
+        found |= results
+    if not settings.CELERY_BROKER_URL:
+        found |= {"broker": "unused", "worker": "unused"}
+    results = {name: found[name] for name in ORDER}
+    if results["database"] != "ok" or results["migrations"] == "unapplied":
+        return "unavailable", results
+    return "ok" if set(results.values()) <= {"ok", "unused"} else "degraded", results

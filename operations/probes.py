@@ -1,7 +1,7 @@
-"""What machines ask: balancers whether this process serves, Prometheus for figures.
+"""`/livez`, `/readyz` and `/metrics`.
 
-A middleware, since it answers before anything looks at the host, the scheme or the database: balancers and
-containers ask by an address, not by the service's name.
+They are a middleware, which responds before any check of the host, the scheme or the session: load balancers
+and containers use an IP address, not the service's name.
 """
 
 import hmac
@@ -22,12 +22,10 @@ from voiceproject.http.errors import error_response
 logger = logging.getLogger(__name__)
 
 METHODS = ("GET", "HEAD")
-METRICS_SECONDS = 5.0  # for each query; Prometheus waits ten for all
+METRICS_SECONDS = 5.0  # for each query; Prometheus waits ten for the response
 
 
-class Probes:
-    """Answer the addresses of PROBES."""
-
+class ProbesMiddleware:
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
@@ -43,33 +41,33 @@ class Probes:
 
 
 def livez(request: HttpRequest) -> HttpResponse:
-    """Answer while the process does."""
+    """Respond while the process is alive."""
     return _wrong_method(request) or JsonResponse({"status": "ok"})
 
 
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Tell a balancer whether to send requests here, and people what is amiss."""
-    if refusal := _wrong_method(request):
-        return refusal
+    """Report to load balancers whether to send requests here, and to people what is wrong."""
+    if response := _wrong_method(request):
+        return response
     status, checks = health.readiness()
     code = 503 if status == "unavailable" else 200
     return JsonResponse({"status": status, "checks": checks}, status=code)
 
 
 def show_metrics(request: HttpRequest) -> HttpResponse:
-    """Show figures to whom has METRICS_TOKEN; to anybody else there is nothing here."""
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    """Return the metrics to callers that send METRICS_TOKEN, and 404 to others."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     expected = settings.METRICS_TOKEN.encode()
-    is_right = hmac.compare_digest(given.strip().encode("latin-1", errors="replace"), expected)
+    is_right = hmac.compare_digest(token.strip().encode("latin-1", errors="replace"), expected)
     if not (expected and scheme.lower() == "bearer" and is_right):
         return error_response(request, errors.NotFound())
-    if refusal := _wrong_method(request):
-        return refusal
+    if response := _wrong_method(request):
+        return response
     try:
         with statement_timeout(METRICS_SECONDS):
             return HttpResponse(metrics.exposition(), content_type=CONTENT_TYPE_LATEST)
     except django.db.Error as error:
-        logger.warning("No figures for Prometheus: %s", describe(error))
+        logger.warning("The database fails the metrics: %s", describe(error))
         return error_response(request, errors.DatabaseUnavailable())
 
 

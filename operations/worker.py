@@ -1,8 +1,4 @@
-"""A worker shows in the database that it lives: asking it through the broker would cost a probe a second.
-
-The main process does, from its own loop and without keeping a connection: the processes that it forks would
-inherit it, and SQLite's does not survive that.
-"""
+"""Record in the database that a celery worker is alive. A ping through the broker would take a second."""
 
 import logging
 from typing import Any
@@ -20,23 +16,23 @@ logger = logging.getLogger(__name__)
 EVERY = 5.0  # seconds
 
 
-class Pulse(bootsteps.StartStopStep):
-    """A step of the consumer: it beats while that is connected to the broker, and else takes no task."""
+class Heartbeat(bootsteps.StartStopStep):
+    """A step of celery's consumer, which runs in the main process while it is connected to the broker."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def start(self, parent: Any) -> None:
-        self._beat(parent.hostname)
-        self._timer = parent.timer.call_repeatedly(EVERY, self._beat, (parent.hostname,))
+        self._record(parent.hostname)
+        self._timer = parent.timer.call_repeatedly(EVERY, self._record, (parent.hostname,))
 
     def stop(self, parent: Any) -> None:
         self._timer.cancel()
 
-    def _beat(self, name: str) -> None:
+    def _record(self, name: str) -> None:
         try:
-            with statement_timeout(1):  # this process has messages to attend to
+            with statement_timeout(1):  # the main process also handles messages
                 Worker.objects.update_or_create(name=name, defaults={"seen_at": Now()})
         except django.db.Error as error:
-            logger.warning("This worker cannot show that it lives: %s", describe(error))
+            logger.warning("The worker's heartbeat could not be recorded: %s", describe(error))
         finally:
-            connection.close()
+            connection.close()  # processes forked later must not inherit it: SQLite's would break

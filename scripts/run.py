@@ -1,7 +1,7 @@
-"""`make run`: set up, sync and serve, on a machine with nothing but Python.
+"""`make run`: set up, sync, and run web server and beat on this machine. Needs nothing but Python.
 
-Keeps what is there: `.env`, the database, its agencies and users. As long as the oldest agency with a key
-has the sandbox's, the sandbox stands in for Ultravox, with made-up voices.
+Keeps existing data: `.env`, the database, its agencies and users. While the oldest agency with a key has the
+sandbox's key, the sandbox replaces Ultravox.
 """
 
 import contextlib
@@ -13,46 +13,42 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import django.db
-import requests
+import urllib3
 from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from honcho.manager import Manager
-from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
+
+from sandbox import API_KEY, Sandbox
+from voiceproject.errors import CredentialsUnavailable
 
 if TYPE_CHECKING:
     from agencies.models import User
 
-ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 EMAIL = "admin@example.com"
 
 
 def main() -> int:
-    os.chdir(ROOT)
-    sys.path.insert(0, str(ROOT))
     os.environ["DJANGO_SETTINGS_MODULE"] = "voiceproject.settings"
     _write_env()
     try:
-        fcntl.flock(os.open(".env", os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)  # to the end
+        fcntl.flock(os.open(".env", os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)  # until the end
     except BlockingIOError:
-        sys.exit("`make run` runs in this folder already: end that one first.")
-    port = _port()
+        sys.exit("`make run` is already running in this folder. Stop it first.")
+    port = _free_port()
     try:
         django.setup()
         call_command("migrate", verbosity=0, skip_checks=False)
     except (ImproperlyConfigured, CommandError, django.db.Error) as error:
         sys.exit(f"make run: {error}")
-    print(f"The voices will be at http://{HOST}:{port}/", flush=True)
-    new_user = _agency_and_user(os.environ.get("ULTRAVOX_API_KEY", "").strip())
-    with _ultravox() as voices:
+    new_user = _add_agency_and_user(os.environ.get("ULTRAVOX_API_KEY", "").strip())
+    with _ultravox() as source:
         try:
             call_command("sync_voices")
         except CommandError as error:
@@ -60,82 +56,32 @@ def main() -> int:
                 return 130
             print(f"The sync failed: {error}", file=sys.stderr)
         sys.stdout.flush()
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup does
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # which nohup sets
             signal.signal(signal.SIGHUP, _hang_up)
-        announcement = (f"http://{HOST}:{port}", voices, new_user)
+        announcement = (f"http://{HOST}:{port}", source, new_user)
         Thread(target=_announce, args=announcement, daemon=True).start()
         return _serve()
 
 
-@contextlib.contextmanager
-def _ultravox() -> Iterator[str]:
-    """Let the sandbox stand in for Ultravox if need be; yields whose voices there are."""
-    from sandbox import Sandbox
-
-    if not _needs_sandbox():
-        yield f"those of {settings.ULTRAVOX_API_URL}"
-        return
-    with Sandbox(port=8765 if _is_free(8765) else 0) as sandbox:
-        settings.ULTRAVOX_API_URL = os.environ["ULTRAVOX_API_URL"] = sandbox.url
-        yield f"""made up by a sandbox, to other terminals ULTRAVOX_API_URL={sandbox.url}
-          For those of Ultravox: ULTRAVOX_API_KEY=... make run"""
-
-
-def _serve() -> int:
-    """Run the web server and a worker with beat until Ctrl-C; return the exit status."""
-    python = shlex.quote(sys.executable)
-    celery = f"{python} -m celery --quiet --app voiceproject worker --beat --concurrency 1"
-    manager = Manager()
-    manager.add_process("web", f"{python} -m gunicorn --config gunicorn.conf.py")
-    manager.add_process("worker", f"{celery} --loglevel info")
-    manager.loop()
-    # Ctrl-C is how this is meant to end.
-    return 0 if manager.returncode in (130, 143) else manager.returncode or 0
+def _write_env() -> None:
+    """Write `.env` with new secrets, readable by its owner only, unless it exists."""
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(".env", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(
+                "# Created by `make run`. docs/configuration.md lists all variables.\n"
+                f"DJANGO_SECRET_KEY={secrets.token_urlsafe(50)}\n"
+                f"CREDENTIALS_KEYS={Fernet.generate_key().decode()}\n"
+                f"SERVICE_API_KEYS={secrets.token_urlsafe(32)}\n"
+            )
 
 
-def _hang_up(*_: Any) -> None:
-    """End as by SIGTERM, when the terminal was closed and nothing can be written to it."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.dup2(null, 2)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _announce(url: str, voices: str, new_user: "User | None") -> None:
-    """Say where to look once the web server answers; a password that was not shown is not set either."""
-    ready = requests.Session()
-    ready.trust_env = False  # no proxy
-    ready.mount(url, HTTPAdapter(max_retries=Retry(60, backoff_factor=0.1, backoff_max=1)))
-    try:
-        ready.options(f"{url}/api/voices/sync/", timeout=10)
-    except requests.RequestException:
-        print("The web server does not answer yet: see above.", file=sys.stderr)
-    login = "as before"
-    if new_user:
-        password = secrets.token_urlsafe(12)
-        new_user.set_password(password)
-        new_user.save()
-        login = f"{EMAIL}, password {password} (shown only now)"
-    print(
-        f"""
-  Voices  {url}/
-  Login   {login}
-  Admin   {url}/admin/
-  Source  {voices}
-  Sync    curl -X POST {url}/functions/v1/voices-sync \\
-            -H "apikey: $(sed -n 's/^SERVICE_API_KEYS=//p' .env)"
-  End     Ctrl-C
-""",
-        flush=True,
-    )
-
-
-def _port() -> int:
+def _free_port() -> int:
     port = os.environ.get("PORT", "8000")
     if not port.isdigit() or not 0 < int(port) < 65536:
         sys.exit(f"PORT is not a port: {port}")
     if not _is_free(int(port)):
-        sys.exit(f"Port {port} is taken; choose another one with: make run PORT={int(port) + 1}")
+        sys.exit(f"Port {port} is in use. Choose another one: make run PORT={int(port) + 1}")
     return int(port)
 
 
@@ -147,27 +93,13 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _write_env() -> None:
-    """Write `.env` with fresh secrets, readable by its owner only, unless there is one."""
-    with contextlib.suppress(FileExistsError):
-        descriptor = os.open(".env", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(
-                "# Made by `make run`. README.md lists all variables.\n"
-                f"DJANGO_SECRET_KEY={secrets.token_urlsafe(50)}\n"
-                f"CREDENTIALS_KEYS={Fernet.generate_key().decode()}\n"
-                f"SERVICE_API_KEYS={secrets.token_urlsafe(32)}\n"
-            )
+def _add_agency_and_user(key: str) -> "User | None":
+    """Add an agency and a user if there are none. Return the user unless a password has been shown.
 
-
-def _agency_and_user(key: str) -> "User | None":
-    """Make an agency and a user if there are none; returns the user if nobody was told a password yet.
-
-    An Ultravox key goes to the oldest agency; if no agency has one, that gets the sandbox's.
+    A key from Ultravox goes to the oldest agency. If no agency has a key, it gets the sandbox's.
     """
-    from agencies.credentials import agencies_with_key
+    from agencies.credentials import agencies_with_key  # models need django.setup()
     from agencies.models import Agency, User
-    from sandbox import API_KEY
 
     agency = Agency.objects.first() or Agency.objects.create(name="My agency")
     if key or not agencies_with_key().exists():
@@ -179,17 +111,71 @@ def _agency_and_user(key: str) -> "User | None":
     return user if user and not user.has_usable_password() else None
 
 
+@contextlib.contextmanager
+def _ultravox() -> Iterator[str]:
+    """Run the sandbox if it is needed, and yield a description of the voices' source."""
+    if not _needs_sandbox():
+        yield settings.ULTRAVOX_API_URL
+        return
+    with Sandbox(port=8765 if _is_free(8765) else 0) as sandbox:
+        settings.ULTRAVOX_API_URL = os.environ["ULTRAVOX_API_URL"] = sandbox.url
+        yield f"""made-up voices from the sandbox. For your own: ULTRAVOX_API_KEY=... make run
+          To sync from another terminal, set ULTRAVOX_API_URL={sandbox.url}"""
+
+
 def _needs_sandbox() -> bool:
     from agencies.credentials import agencies_with_key, get_agency_credentials
-    from sandbox import API_KEY
-    from voiceproject.errors import CredentialsUnavailable
 
     if settings.ULTRAVOX_API_URL != "https://api.ultravox.ai":
-        return False  # somebody chose it
-    oldest = agencies_with_key().first()
+        return False
     with contextlib.suppress(CredentialsUnavailable):
-        return oldest is None or get_agency_credentials(oldest) == API_KEY
+        return get_agency_credentials(agencies_with_key()[0]) == API_KEY
     return False
+
+
+def _serve() -> int:
+    """Run the web server and beat until Ctrl-C, and return the exit status."""
+    python = f"{shlex.quote(sys.executable)} -m"
+    manager = Manager()
+    manager.add_process("web", f"{python} gunicorn --config gunicorn.conf.py --graceful-timeout 1")
+    manager.add_process("beat", f"{python} celery --quiet --app voiceproject beat --loglevel info")
+    manager.loop()
+    return 0 if manager.returncode in (130, 143) else manager.returncode or 0  # Ctrl-C, SIGTERM
+
+
+def _hang_up(*_: Any) -> None:
+    """Stop as on SIGTERM after the terminal was closed. Nothing can be written to it."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _announce(url: str, source: str, new_user: "User | None") -> None:
+    """Print addresses and login once the web server responds. A new password is set only now."""
+    retries = urllib3.Retry(60, backoff_factor=0.1, backoff_max=1)
+    try:
+        urllib3.request("GET", f"{url}/livez", retries=retries, timeout=10)
+    except urllib3.exceptions.HTTPError:
+        print("The web server isn't responding. See the log above.", file=sys.stderr)
+    login = "your existing account"
+    if new_user:
+        password = secrets.token_urlsafe(12)
+        new_user.set_password(password)
+        new_user.save()
+        login = f"{EMAIL}, password {password} (shown only once)"
+    print(
+        f"""
+  Voices  {url}/
+  Login   {login}
+  Admin   {url}/admin/
+  Source  {source}
+  Sync    curl -X POST {url}/functions/v1/voices-sync \\
+            -H "apikey: $(sed -n 's/^SERVICE_API_KEYS=//p' .env)"
+  Stop    Ctrl-C
+""",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ try:
     PREVIEW_FOLDER = BASE_DIR / optional(env.str, "PREVIEW_FOLDER", ".previews")
     PREVIEW_BYTES = optional(env.int, "PREVIEW_BYTES", 500_000_000, validate=NOT_NEGATIVE)
     # The schedule
-    CELERY_BROKER_URL = optional(env.str, "CELERY_BROKER_URL", "filesystem://")
+    CELERY_BROKER_URL = optional(env.str, "CELERY_BROKER_URL", "")
     # Watching it
     SYNC_PING_URL = url("SYNC_PING_URL")
     ADMINS = addresses("ADMINS")
@@ -115,7 +115,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "voiceproject.http.middleware.RequestIdMiddleware",
-    "operations.probes.Probes",
+    "operations.probes.ProbesMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "voiceproject.http.middleware.ErrorFormatMiddleware",
     "voiceproject.slashes.EncodedSlashes",
@@ -270,9 +270,9 @@ CORS_ALLOW_HEADERS = [
 ]
 CORS_EXPOSE_HEADERS = ["Accept-Ranges", "Content-Range", "ETag", "Retry-After", "X-Request-ID"]
 
-# Celery. The embedded broker keeps its messages in files. Nothing reads results.
+# Celery. Without a broker, beat runs the tasks itself. Nothing reads results.
 
-CELERY_BEAT_SCHEDULER = "voiceproject.scheduler:DatabaseScheduler"
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_RESULT_EXPIRES = None
@@ -281,27 +281,21 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
-CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {}
 BACKGROUND_DEADLINE = 10 * ULTRAVOX_DEADLINE  # seconds, for a sync that no request waits for
-match CELERY_BROKER_URL.split("://"):
-    case ["filesystem", _folder]:
-        BROKER_FOLDER = BASE_DIR / (_folder.rstrip("/") or ".celery")
-        CELERY_BROKER_TRANSPORT = "voiceproject.filesystem_broker:Transport"
-        CELERY_BROKER_TRANSPORT_OPTIONS = {
-            "data_folder_in": str(BROKER_FOLDER / "messages"),
-            "data_folder_out": str(BROKER_FOLDER / "messages"),
-            "control_folder": str(BROKER_FOLDER / "control"),
-        }
-    case ["redis" | "rediss", *_]:
-        # A message that no worker has acknowledged in this time, that of the longest sync, its write and
-        # its report, goes to another worker, which waits for the first sync if that is alive after all.
+match CELERY_BROKER_URL.partition("://")[0]:
+    case "":
+        CELERY_TASK_ALWAYS_EAGER = True
+        CELERY_BROKER_WRITE_URL = "memory://"  # beat connects to a broker in any case
+    case "redis" | "rediss":
+        # After this time, another worker gets an unacknowledged message. It is longer than the longest sync,
+        # its write and its report. If the first sync is alive after all, the second one waits for it.
         # Workers look for such messages every 5 seconds; the default is 100.
-        CELERY_BROKER_TRANSPORT_OPTIONS = {
+        CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
             "visibility_timeout": BACKGROUND_DEADLINE + 30,
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,
         }
-    case ["amqp" | "amqps" | "pyamqp", *_]:
+    case "amqp" | "amqps" | "pyamqp":
         CELERY_TASK_DEFAULT_QUEUE_TYPE = "quorum"
         CELERY_BROKER_TRANSPORT_OPTIONS = {"confirm_publish": True}
 

@@ -117,7 +117,6 @@ def test_it_serves_syncs_and_tells_how_it_is(
         pytest.skip("The container has its own file system: run with DATABASE_URL=postgres://...")
     environment = ENVIRONMENT | {
         "DATABASE_URL": site.database.url,
-        "CELERY_BROKER_URL": "filesystem:///tmp/broker",
         "DJANGO_ALLOWED_HOSTS": HOST["Host"],
         "DJANGO_HTTPS": "",
         "DJANGO_TRUSTED_PROXIES": "1",
@@ -139,11 +138,12 @@ def test_it_serves_syncs_and_tells_how_it_is(
     began = time.time()
     manage("check", "--deploy", "--fail-level", "WARNING")
     manage("migrate")
+    site.sync_every(1)
     here = f"127.0.0.1:{free_port()}"
     url = f"http://{here}"
     try:
         start("web", *(part.replace("0.0.0.0:8000", here) for part in image.config["Cmd"]))
-        start("worker", "celery", "--quiet", "--app", "voiceproject", "worker", "--concurrency=1")
+        start("beat", "celery", "--quiet", "--app", "voiceproject", "beat", "--loglevel", "INFO")
 
         def ready() -> dict[str, str]:
             try:
@@ -151,7 +151,7 @@ def test_it_serves_syncs_and_tells_how_it_is(
             except requests.ConnectionError:
                 return {}
 
-        wait_for(lambda: ready().get("worker") == "ok", 60, "web server and worker")
+        wait_for(lambda: ready().get("database") == "ok", 60, "the web server")
         kind, *check = image.config["Healthcheck"]["Test"]
         assert kind == "CMD"
         run(*image.line(*(part.replace("127.0.0.1:8000", here) for part in check), **environment))
@@ -159,9 +159,8 @@ def test_it_serves_syncs_and_tells_how_it_is(
         answer = requests.post(f"{url}/functions/v1/voices-sync", headers=headers, timeout=60)
         assert answer.json()["stats"] == {"synced": 300}
         assert "Synced 300 voices" in manage("sync_voices")
-        manage("shell", "--command", "from voices.tasks import sync_voices; sync_voices.delay()")
-        wait_for(lambda: "trigger=schedule" in site.log("worker"), 30, "a scheduled sync")
-        assert set(ready().values()) == {"ok"}
+        wait_for(lambda: "trigger=schedule" in site.log("beat"), 60, "a scheduled sync")
+        assert set(ready().values()) == {"ok", "unused"}
         assert "FAULT" not in manage("doctor")
         manage("prune")
     finally:

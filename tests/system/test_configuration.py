@@ -187,15 +187,12 @@ def test_defaults(clone: Path) -> None:
         "HTTPS": False,
         "TRUSTED_PROXIES": 0,
         "LOG_LEVEL": logging.INFO,
-        "CELERY_BROKER_URL": "filesystem://",
+        "CELERY_BROKER_URL": "",
         "RATE_LIMIT_SYNC": "600/min",
         "AXES_FAILURE_LIMIT": 10,
     }
     unset = [dict.fromkeys(ENVIRONMENT, nothing) | SECRET for nothing in ("", " ")]
     assert show(clone, [*defaults], SECRET, *unset) == [defaults] * 3
-    broker = "CELERY_BROKER_TRANSPORT_OPTIONS"
-    [shown] = show(clone, [broker], SECRET)
-    assert shown[broker]["data_folder_in"] == f"{clone}/.celery/messages"
 
 
 # A public name: HTTPS
@@ -228,17 +225,6 @@ def test_only_pages_redirect_to_https(settings: Any) -> None:
         answer = client.generic(method, address)
         assert answer.status_code in (200, 400, 401, 404, 405), address
         assert "Location" not in answer, address
-
-
-def test_the_embedded_broker_s_folder_is_made_by_who_uses_it(clone: Path) -> None:
-    """The web server starts where it may not write."""
-    environment = ENVIRONMENT | {"DATABASE_URL": "postgres://nowhere/x", "PYTHONPATH": str(ROOT)}
-    starts = "import voiceproject.wsgi"
-    assert run("-c", starts, environment=environment, folder=clone).returncode == 0
-    assert not (clone / ".celery").exists()
-    sends = f"{starts}; from voices.tasks import sync_voices; sync_voices.delay()"
-    assert run("-c", sends, environment=environment, folder=clone).returncode == 0
-    assert [path.stat().st_mode & 0o077 for path in (clone / ".celery").glob("*")] == [0, 0]
 
 
 # What `check --deploy` says

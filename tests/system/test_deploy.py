@@ -69,6 +69,7 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
         unit.write_text(text.replace("/opt/voices-sync/.venv/bin/", f"{of_venv('')}/"))
         assert Path(of_venv(program)).exists()
     common = tmp_path / "voices-.service.d/common.conf"
+    assert {"Restart=always", "StartLimitIntervalSec=0"} <= set(common.read_text().splitlines())
     for odd in ("", "Restart=perhaps\n"):  # it is read, too
         common.write_text(common.read_text() + odd)
         done = run(analyze, "verify", *map(str, units))

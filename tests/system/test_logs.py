@@ -1,190 +1,169 @@
-"""What web server, worker and beat write to standard error, and the ids that lead through it."""
+"""What web server, worker and beat write to standard error, and the ids in it."""
 
-import contextlib
 import json
-import os
 import re
-import signal
 import socket
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import requests
+from django.test import Client
 
-from tests.support.environment import PASSWORD, SERVICE_KEY
-from tests.support.project import Project, children, free_port, on_postgresql, wait_for
-from tests.support.seeding import add_agency, add_user
+from operations.tasks import prune
+from tests.support.environment import SERVICE_KEY
+from tests.support.project import Project, free_port, wait_for
+from tests.support.seeding import add_agency
+from tests.support.services import redis_database
 from tests.ultravox import Ultravox
+from voiceproject.logging import formats
 
 FIELDS = {"time", "level", "logger", "message", "request_id", "run"}
 SUMMARY = {"trigger", "agency", "pages", "voices", "skipped", "retries", "seconds", "outcome"}
 ID = "id-of_this-Request-1"
 CELERY = ("-m", "celery", "--quiet", "-A", "voiceproject")  # no banner on standard output
+TASK = "django_celery_beat_periodictask"
+SEND_TWO = f"""
+from voiceproject.logging import formats
+from voices.tasks import sync_voices
+sync_voices.delay()
+formats.request_id.set("{ID}")  # as the middleware does
+sync_voices.delay()
+"""
+Line = dict[str, Any]
 
 
-def lines(project: Project, log: str) -> list[dict[str, Any]]:
-    """Return the lines of a log, each of which is an object with all fields."""
-    read = [json.loads(line) for line in project.log(log).splitlines()]
+def lines(site: Project, log: str, request_id: str = "") -> list[Line]:
+    """Return a log's lines, each of which is an object with all fields: all, or those with this id."""
+    read: list[Line] = [json.loads(line) for line in site.log(log).splitlines()]
     for line in read:
         assert line.keys() >= FIELDS
         assert line.keys() - FIELDS <= SUMMARY | {"trace"}
-    return read
-
-
-def of(log: list[dict[str, Any]], request_id: str) -> list[dict[str, Any]]:
-    return [line for line in log if line["request_id"] == request_id]
+    return [line for line in read if request_id in ("", line["request_id"])]
 
 
 @pytest.fixture
 def site(project: Callable[..., Project], ultravox: Ultravox) -> Project:
-    broker = f"filesystem://{project().folder}/broker"
-    return project(LOG_FORMAT="json", ULTRAVOX_API_URL=ultravox.url, CELERY_BROKER_URL=broker)
+    return project(LOG_FORMAT="json", ULTRAVOX_API_URL=ultravox.url)
 
 
-def sign_in(url: str) -> requests.Session:
-    """Return a session of the admin."""
-    admin = requests.Session()
-    token = re.findall('csrfmiddlewaretoken" value="(.*?)"', admin.get(f"{url}/admin/login/").text)
-    form = {"csrfmiddlewaretoken": token[0], "username": "user@example.com", "password": PASSWORD}
-    admin.post(f"{url}/admin/login/?next=/admin/", data=form)
-    return admin
-
-
-def test_a_request_s_id_leads_from_its_answer_to_the_task_that_it_starts(
-    site: Project, ultravox: Ultravox
-) -> None:
+def test_web_server_s_lines_have_the_request_s_id(site: Project, ultravox: Ultravox) -> None:
     agency = add_agency(site)
-    add_user(site, agency, is_staff=True, is_superuser=True)
-    url = site.serve("--access-logfile=-")
-    site.start(*CELERY, "worker", "--concurrency=1", log="worker")
+    url = site.serve("--access-logfile=-", "--workers=1", "--threads=1")
     key = {"apikey": SERVICE_KEY}
-    answer = requests.post(f"{url}/api/voices/sync/", headers=key | {"X-Request-ID": ID})
-    assert (answer.status_code, answer.headers["X-Request-ID"]) == (200, ID)
     ultravox.fault = "status_500_once"
-    headers = key | {"X-Request-ID": "with-a-retry"}
-    assert requests.post(f"{url}/api/voices/sync/", headers=headers).status_code == 200
+    response = requests.post(f"{url}/api/voices/sync/", headers=key | {"X-Request-ID": ID})
+    assert (response.status_code, response.headers["X-Request-ID"]) == (200, ID)
     ultravox.fault = "status_400"
-    answer = requests.post(f"{url}/api/voices/sync/", headers=key)
-    failed = answer.headers["X-Request-ID"]
+    response = requests.post(f"{url}/api/voices/sync/", headers=key)
+    failed = response.headers["X-Request-ID"]
     assert re.fullmatch("[A-Za-z0-9_-]{1,64}", failed)
-    ultravox.fault = None
-    # The admin runs the task
-    admin = sign_in(url)
-    [task] = site.database.rows(
-        "SELECT id FROM django_celery_beat_periodictask WHERE task = 'voices.sync_voices'"
-    )
-    form = {
-        "csrfmiddlewaretoken": admin.cookies["csrftoken"],
-        "action": "run_tasks",
-        "_selected_action": task[0],
-    }
-    tasks = f"{url}/admin/django_celery_beat/periodictask/"
-    admin.post(tasks, data=form, headers={"X-Request-ID": "from-the-admin", "Referer": url})
-    site.send_sync()  # as beat does: no request starts it
-    done = "SELECT count(*) FROM voice_sync_runs WHERE trigger = 'schedule' AND status <> 'running'"
-    wait_for(lambda: site.database.value(done) == 2, 30, "both tasks")
-    wait_for(lambda: site.log("worker").count("succeeded in") == 2, 10, "their ends")
-    # The web server's lines
-    web = lines(site, "web")
-    assert {"gunicorn.error", "gunicorn.access", "voices.sync"} <= {line["logger"] for line in web}
-    [good] = [line for line in of(web, ID) if line["logger"] == "voices.sync"]
+    # An id ends with its request, and a request that gunicorn refuses is not quoted.
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nsecret header\r\n\r\n")
+        assert b" 400 " in connection.recv(1000)
+    wait_for(lambda: "InvalidHeader" in site.log("web"))
+    loggers = {line["logger"] for line in lines(site, "web")}
+    assert {"gunicorn.error", "gunicorn.access", "voices.sync"} <= loggers
+    [refused] = [line for line in lines(site, "web") if "InvalidHeader" in line["message"]]
+    assert (refused["level"], refused["request_id"]) == ("WARNING", None)
+    assert "secret" not in site.log("web")
+    [good] = [line for line in lines(site, "web", ID) if "Sync ended" in line["message"]]
+    assert good["message"].endswith(" outcome=succeeded")
     assert good | {"seconds": 0} == good | {
+        "level": "INFO",
         "trigger": "service",
         "agency": agency,
         "run": 1,
         "pages": 3,
         "voices": 300,
         "skipped": 0,
-        "retries": 0,
+        "retries": 1,
         "seconds": 0,
         "outcome": "succeeded",
-        "level": "INFO",
     }
-    assert "gunicorn.access" in {line["logger"] for line in of(web, ID)}
-    [bad] = [line for line in of(web, failed) if line["logger"] == "voices.sync"]
-    assert (bad["run"], bad["outcome"], bad["level"]) == (3, "ultravox_error", "WARNING")
-    [retry] = [line for line in of(web, "with-a-retry") if "Retrying a page" in line["message"]]
-    assert retry["run"] == 2
-    # The worker's
-    worker = lines(site, "worker")
-    for request_id in ("from-the-admin", worker[-1]["request_id"]):
-        words = " ".join(line["message"] for line in of(worker, request_id))
-        for word in ("received", "Sync ended: trigger=schedule", "succeeded in"):
-            assert words.count(word) == 1
-    assert len({line["request_id"] for line in worker} - {None}) == 2
+    assert "gunicorn.access" in {line["logger"] for line in lines(site, "web", ID)}
+    assert {line["run"] for line in lines(site, "web", ID) if "Retrying" in line["message"]} == {1}
+    [bad] = [line for line in lines(site, "web", failed) if line["logger"] == "voices.sync"]
+    assert (bad["run"], bad["outcome"], bad["level"]) == (2, "ultravox_error", "WARNING")
 
 
-def test_an_id_ends_with_its_request(site: Project) -> None:
-    url = site.serve("--workers=1", "--threads=1")
-    assert requests.get(f"{url}/nothing", headers={"X-Request-ID": ID}).status_code == 404
-    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as connection:
-        connection.sendall(b"GET / HTTP/1.1\r\nno header\r\n\r\n")
-        assert b" 400 " in connection.recv(1000)
-    found = wait_for(lambda: [x for x in lines(site, "web") if "Invalid request" in x["message"]])
-    assert [line["request_id"] for line in found] == [None]
+@pytest.mark.parametrize("value", ["", "a b", "x" * 65, "é", "a,b", "a\tb", "<x>"])
+def test_invalid_request_id_is_replaced(client: Client, value: str) -> None:
+    responses = [client.get("/livez", headers={"x-request-id": value}) for _ in range(2)]
+    assert len({response["X-Request-ID"] for response in responses} - {value}) == 2
 
 
-@pytest.mark.parametrize("given", ["", "a b", "x" * 65, "é", "a,b", "a\tb", "<x>"])
-def test_an_id_that_is_none_is_replaced(client: Any, given: str) -> None:
-    answers = [client.get("/livez", headers={"x-request-id": given}) for _ in range(2)]
-    assert len({answer["X-Request-ID"] for answer in answers} - {given}) == 2
-
-
-def test_every_line_is_an_object(site: Project) -> None:
-    """Warnings, traces and what libraries say, too; of all that a worker with beat does."""
-    site.database.rows(
-        "UPDATE django_celery_beat_intervalschedule SET every = 1, period = 'seconds'"
-    )
-    site.database.rows("ALTER TABLE voice_sync_runs_pruned RENAME TO away")  # the other task fails
-    site.database.rows("ALTER TABLE voice_sync_workers RENAME TO also_away")
-    site.start(*CELERY, "worker", "--concurrency=1", "--loglevel=DEBUG", log="worker")
-    site.start(*CELERY, "beat", "--loglevel=DEBUG", log="beat")
-    wait_for(lambda: '"trace"' in site.log("worker"), 30, "a trace")
-    for log in ("worker", "beat"):
-        found = lines(site, log)
-        assert {"DEBUG", "INFO"} <= {line["level"] for line in found}
-    assert any("Traceback" in line.get("trace", "") for line in lines(site, "worker"))
-
-
-def test_a_task_whose_process_dies_is_found_by_its_id(site: Project, ultravox: Ultravox) -> None:
-    add_agency(site)
-    ultravox.hold_after(0)
-    worker = site.start(*CELERY, "worker", "--concurrency=1", log="worker")
-    site.send_sync()
-    ultravox.wait_for_requests(1, 30)
-    [child] = children(worker.pid)
-    os.kill(child, signal.SIGKILL)
-
-    def found() -> list[str]:
-        return [x["request_id"] for x in lines(site, "worker") if "WorkerLost" in x["message"]]
-
-    [lost] = wait_for(found, 30, "what the main process says of it")
-    [received] = [x for x in lines(site, "worker") if "received" in x["message"]][:1]
-    assert lost
-    assert lost == received["request_id"]
-    assert "SIGKILL" in site.log("worker")
-
-
-@on_postgresql
-def test_a_worker_s_table_that_is_locked_keeps_it_from_nothing(
+def test_failed_tasks_leave_beat_running_and_each_line_an_object(
     site: Project, ultravox: Ultravox
 ) -> None:
     add_agency(site)
-    with contextlib.closing(site.database.connect()) as connection:
-        connection.autocommit = False
-        connection.execute("LOCK TABLE voice_sync_workers IN ACCESS EXCLUSIVE MODE")
-        site.start(*CELERY, "worker", "--concurrency=1", log="worker")
-        wait_for(lambda: "This worker cannot show that it lives" in site.log("worker"), 30)
-        site.send_sync()
-        wait_for(lambda: "outcome=succeeded" in site.log("worker"), 30, "the sync")
+    site.sync_every(1)
+    site.database.rows("ALTER TABLE voice_sync_workers RENAME TO away")  # `prune` fails
+    site.database.rows(
+        f"UPDATE {TASK} SET last_run_at = '2020-01-01 00:00:00' WHERE task LIKE 'op%'"
+    )
+    ultravox.fault = "status_400"
+    site.start(*CELERY, "beat", "--loglevel=DEBUG", log="beat")
+    wait_for(lambda: site.log("beat").count("outcome=ultravox_error") > 1, 30, "two failures")
+    ultravox.fault = None
+    wait_for(lambda: "succeeded in" in site.log("beat"), 30, "a good sync")
+    log = lines(site, "beat")
+    assert {"DEBUG", "INFO"} <= {line["level"] for line in log}
+    [trace] = [line for line in log if "trace" in line]
+    assert "operations.prune" in trace["message"]
+    assert "Traceback" in trace["trace"]
+    good = next(line for line in log if line.get("outcome") == "succeeded")
+    assert any(
+        "succeeded in" in line["message"] for line in lines(site, "beat", good["request_id"])
+    )
+    ids = {line["request_id"] for line in log if line["logger"] == "voices.sync"}
+    assert len(ids) == len([line for line in log if "outcome" in line])  # one for each task
+
+
+@pytest.mark.django_db
+def test_eager_task_has_its_request_s_id(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.handler.setFormatter(formats.JSONFormatter())
+    caplog.set_level("INFO")
+    token = formats.request_id.set(ID)
+    try:
+        prune.delay()
+        assert formats.request_id.get() == ID
+    finally:
+        formats.request_id.reset(token)
+    prune.delay()
+    assert formats.request_id.get() is None
+    ids = [json.loads(line)["request_id"] for line in caplog.text.splitlines() if "Removed" in line]
+    assert ids[0] == ID
+    assert ids[1] not in (ID, None)
+
+
+@pytest.mark.broker
+def test_worker_s_lines_have_the_id_of_the_request_that_sent_the_task(
+    project: Callable[..., Project], ultravox: Ultravox
+) -> None:
+    with redis_database() as broker:
+        site = project(LOG_FORMAT="json", ULTRAVOX_API_URL=ultravox.url, CELERY_BROKER_URL=broker)
+        add_agency(site)
+        site.database.rows("ALTER TABLE voice_sync_workers RENAME TO away")  # heartbeats fail
+        site.start(*CELERY, "worker", "--concurrency=1", "--loglevel=DEBUG", log="worker")
+        assert site.manage("shell", "-c", SEND_TWO).returncode == 0
+        wait_for(lambda: site.log("worker").count("succeeded in") == 2, 30, "both tasks")
+        site.stop()
+    ids = {line["request_id"] for line in lines(site, "worker")} - {None}
+    assert ID in ids
+    assert len(ids) == 2
+    for request_id in ids:
+        text = " ".join(line["message"] for line in lines(site, "worker", request_id))
+        assert text.count("Sync ended: trigger=schedule") == text.count("succeeded in") == 1
+    assert "heartbeat could not be recorded" in site.log("worker")
 
 
 @pytest.mark.parametrize("module", ["gunicorn", "celery"])
-def test_settings_that_are_wrong_are_told_in_one_line(site: Project, module: str) -> None:
+def test_wrong_settings_are_reported_in_one_line(site: Project, module: str) -> None:
     options = {
         "gunicorn": ["--config", "gunicorn.conf.py", f"--bind=127.0.0.1:{free_port()}"],
-        "celery": ["-A", "voiceproject", "worker"],
+        "celery": ["-A", "voiceproject", "beat"],
     }[module]
     process = site.start("-m", module, *options, log="refused", DJANGO_SECRET_KEY="")
     assert process.wait(30) == 1
@@ -192,13 +171,13 @@ def test_settings_that_are_wrong_are_told_in_one_line(site: Project, module: str
     assert "DJANGO_SECRET_KEY is not set" in line["message"]
 
 
-def test_lines_for_people_have_the_ids_too(
-    project: Callable[..., Project], ultravox: Ultravox
+@pytest.mark.django_db
+def test_text_lines_end_with_the_ids(
+    client: Client, ultravox: Ultravox, agency: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    site = project(ULTRAVOX_API_URL=ultravox.url)
-    add_agency(site)
-    url = site.serve()
-    headers = {"apikey": SERVICE_KEY, "X-Request-ID": ID}
-    assert requests.post(f"{url}/api/voices/sync/", headers=headers).status_code == 200
-    [line] = [line for line in site.log("web").splitlines() if "Sync ended" in line]
-    assert line.endswith(f" outcome=succeeded [request {ID}, run 1]")
+    caplog.handler.setFormatter(formats.TextFormatter())
+    caplog.set_level("INFO")
+    headers = {"apikey": SERVICE_KEY, "x-request-id": ID}
+    assert client.post("/api/voices/sync/", headers=headers).status_code == 200
+    [line] = [line for line in caplog.text.splitlines() if "Sync ended" in line]
+    assert re.search(rf" outcome=succeeded \[request {ID}, run \d+\]$", line)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.project import ROOT, Database, Project, on_sqlite, own_project, wait_for
+from tests.support.project import ROOT, Database, Project, on_sqlite, own_project
 from tests.support.tools import compose, find, of_venv, run, shell
 from tests.ultravox import Ultravox
 
@@ -44,17 +44,12 @@ DOCKER = re.compile(r"docker compose --file deploy/compose\.yaml (up|exec) (.+)"
 
 @pytest.fixture
 def site(synced: Database, ultravox: Ultravox, tmp_path: Path) -> Iterator[Project]:
-    broker = f"filesystem://{tmp_path}/broker"
-    environment = {"ULTRAVOX_API_URL": ultravox.url, "CELERY_BROKER_URL": broker}
-    with own_project(synced, tmp_path, **environment) as site:
+    with own_project(synced, tmp_path, ULTRAVOX_API_URL=ultravox.url) as site:
         yield site
 
 
 @on_sqlite  # what they do is tested on both
 def test_commands_of_manage_py(site: Project) -> None:
-    site.start("-m", "celery", "-A", "voiceproject", "worker", "--concurrency=1", log="worker")
-    workers = "SELECT count(*) FROM voice_sync_workers"
-    wait_for(lambda: site.database.value(workers), 30, "the worker")  # doctor looks for one
     lines = {match[1] for command in COMMANDS if (match := MANAGE.fullmatch(command))}
     assert {line.split()[0] for line in lines} == {
         "check",

@@ -1,13 +1,13 @@
-"""What of an event may go to Sentry; tests/system/test_secrets.py looks at what does."""
+"""The fields of an event that are sent to Sentry. tests/system/test_secrets.py reads what arrives."""
 
 from typing import Any
 
-from voiceproject.logging import sentry
+from voiceproject.logging.sentry import remove_secrets
 
 ROW = "Key (email)=(ada@example.com) already exists."
 
 
-def test_an_event_is_made_of_what_holds_no_secrets() -> None:
+def test_event_is_sent_without_secrets() -> None:
     frame = {"filename": "voices/sync.py", "lineno": 7}
     event: Any = {
         "level": "error",
@@ -34,7 +34,7 @@ def test_an_event_is_made_of_what_holds_no_secrets() -> None:
         "breadcrumbs": {"values": ["secret"]},
         "contexts": {"trace": {"data": "secret"}},
     }
-    sent: Any = sentry._without_secrets(event, {})
+    sent: Any = remove_secrets(event, {})
     assert "secret" not in str(sent)
     assert "ada@example.com" not in str(sent)
     assert sent["request"] == {"method": "GET", "url": "http://x/api/voices/"}
@@ -43,7 +43,7 @@ def test_an_event_is_made_of_what_holds_no_secrets() -> None:
     assert sent["exception"]["values"][2]["stacktrace"] == [frame]
 
 
-def test_answers_such_as_502_are_no_unexpected_errors() -> None:
+def test_expected_error_responses_are_not_sent() -> None:
     event: Any = {"logger": "django.request", "logentry": {"message": "Bad Gateway: /x"}}
-    assert sentry._without_secrets(event, {}) is None
-    assert sentry._without_secrets(event | {"exception": {"values": []}}, {}) is not None
+    assert remove_secrets(event, {}) is None
+    assert remove_secrets(event | {"exception": {"values": []}}, {}) is not None

@@ -1,12 +1,10 @@
-"""The form of log lines, and what they belong to: a request or task by its id, and a run."""
+"""The format of log lines, and the request or task and the run that they belong to."""
 
 import json
 import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import NoReturn
@@ -17,33 +15,23 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 run: ContextVar[int | None] = ContextVar("run", default=None)
 
 
-@contextmanager
-def request(given: str | None) -> Iterator[None]:
-    """Let the lines of this block have this id."""
-    token = request_id.set(given)
-    try:
-        yield
-    finally:
-        request_id.reset(token)
-
-
 class TextFormatter(logging.Formatter):
-    """Lines for people, which end with the ids if there are any."""
+    """Lines for people. They end with the ids, if there are any."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's
-        ids = {"request": request_id.get(), "run": run.get()}
-        told = ", ".join(f"{name} {value}" for name, value in ids.items() if value is not None)
-        return super().formatMessage(record) + (f" [{told}]" if told else "")
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
+        values = {"request": request_id.get(), "run": run.get()}
+        ids = ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
+        return super().formatMessage(record) + (f" [{ids}]" if ids else "")
 
 
 class JSONFormatter(logging.Formatter):
-    """One JSON object a line.
+    """One JSON object per line.
 
-    Of what callers pass as `extra`, only `fields`: Django passes whole requests, whose addresses may be
-    signed, celery a task's arguments.
+    Of the `extra` data of a record, only `fields` is written. Django's extra data is the whole request, whose
+    address may be signed; celery's is a task's arguments.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -63,16 +51,16 @@ class JSONFormatter(logging.Formatter):
 FORMATTERS: dict[str, type[logging.Formatter]] = {"text": TextFormatter, "json": JSONFormatter}
 
 
-def take_over() -> None:
-    """Log what Python would print to standard error: warnings, and what ends a thread or the process."""
+def log_uncaught_errors() -> None:
+    """Log warnings and uncaught errors, which Python would print to standard error."""
     logging.captureWarnings(True)
     sys.excepthook = lambda *error: logger.critical("The process ends", exc_info=error)
-    sys.unraisablehook = lambda of: logger.error("Ignored", exc_info=of[:3])  # type: ignore[index]
-    threading.excepthook = lambda of: logger.error("A thread ended", exc_info=of[:3])  # type: ignore[arg-type]
+    sys.unraisablehook = lambda args: logger.error("Ignored", exc_info=args[:3])  # type: ignore[index]
+    threading.excepthook = lambda args: logger.error("A thread ended", exc_info=args[:3])  # type: ignore[arg-type]
 
 
-def give_up(error: Exception) -> NoReturn:
-    """End a process whose settings are wrong, with one line that says so."""
-    form = FORMATTERS.get(os.environ.get("LOG_FORMAT", ""), TextFormatter)
+def exit_with(error: Exception) -> NoReturn:
+    """End the process with one line about its wrong settings, before they configure logging."""
+    formatter = FORMATTERS.get(os.environ.get("LOG_FORMAT", ""), TextFormatter)
     record = logging.LogRecord(__name__, logging.CRITICAL, __file__, 0, str(error), None, None)
-    sys.exit(form().format(record))
+    sys.exit(formatter().format(record))

@@ -1,7 +1,7 @@
-"""Unexpected errors to Sentry: what went wrong where, and nothing of what was in play.
+"""Unexpected errors to Sentry, without secrets.
 
-By default Sentry sends local variables, bodies, headers and queries, and what was logged before. So an event
-is made anew of the parts that are known to hold none of that.
+By default, Sentry sends local variables, bodies, headers, queries and earlier log lines. Here, only fields
+without any of these are sent.
 """
 
 from typing import Any
@@ -13,13 +13,12 @@ from sentry_sdk.integrations.celery import CeleryIntegration
 from sentry_sdk.integrations.django import DjangoIntegration
 from sentry_sdk.integrations.logging import ignore_logger
 from sentry_sdk.integrations.stdlib import StdlibIntegration
-from sentry_sdk.scrubber import DEFAULT_DENYLIST, EventScrubber
 from sentry_sdk.types import Event
 from sentry_sdk.utils import BadDsn
 
 from voiceproject.logging import formats
 
-KEPT = (
+FIELDS = (
     "environment",
     "event_id",
     "exception",
@@ -32,35 +31,17 @@ KEPT = (
     "timestamp",
     "transaction",
 )
-SECRETS = [
-    "apikey",
-    "x-api-key",
-    "ultravox_api_key",
-    "new_key",
-    "key",
-    "definition",
-    "signature",
-    "dsn",
-    "credentials_keys",
-    "service_api_keys",
-    "supabase_jwt_secret",
-    "metrics_token",
-    "sync_ping_url",
-]
-QUOTING = ("django.db", "psycopg", "sqlite3")  # modules whose errors quote rows
+DATABASE_MODULES = ("django.db", "psycopg", "sqlite3")  # their errors quote rows
 
 
 def start(dsn: str) -> None:
-    """Send this process's unexpected errors there. Raises ImproperlyConfigured for a malformed DSN."""
+    """Send this process's unexpected errors to Sentry. Raises ImproperlyConfigured for a malformed DSN."""
     try:
         sentry_sdk.init(
             dsn=dsn,
-            before_send=_without_secrets,
-            max_breadcrumbs=0,
-            send_default_pii=False,
+            before_send=remove_secrets,
             include_local_variables=False,
             max_request_body_size="never",
-            event_scrubber=EventScrubber([*DEFAULT_DENYLIST, *SECRETS], recursive=True),
             auto_enabling_integrations=False,
             auto_session_tracking=False,
             integrations=[
@@ -72,20 +53,20 @@ def start(dsn: str) -> None:
         )
     except BadDsn:
         raise ImproperlyConfigured("SENTRY_DSN is malformed: copy it from Sentry.") from None
-    ignore_logger("django.security.DisallowedHost")  # strangers', not ours
+    ignore_logger("django.security.DisallowedHost")  # caused by strangers
 
 
-def _without_secrets(event: Event, hint: dict[str, Any]) -> Event | None:
-    """Return what may be sent of an event; None of answers such as 502, which are expected."""
+def remove_secrets(event: Event, hint: dict[str, Any]) -> Event | None:
+    """Return the event's harmless fields, or None for an expected error response such as 502."""
     if event.get("logger") == "django.request" and "exception" not in event:
         return None
-    sent: Any = {name: event[name] for name in KEPT if name in event}  # type: ignore[literal-required]
+    safe: Any = {name: event[name] for name in FIELDS if name in event}  # type: ignore[literal-required]
     if entry := event.get("logentry"):
-        sent["logentry"] = {"formatted": entry.get("formatted") or entry.get("message")}
+        safe["logentry"] = {"formatted": entry.get("formatted") or entry.get("message")}
     if request := event.get("request"):
-        sent["request"] = {name: request[name] for name in ("method", "url") if name in request}
-    for error in sent.get("exception", {}).get("values", []):
-        if (error.get("module") or "").startswith(QUOTING):
+        safe["request"] = {name: request[name] for name in ("method", "url") if name in request}
+    for error in safe.get("exception", {}).get("values", []):
+        if (error.get("module") or "").startswith(DATABASE_MODULES):
             error["value"] = ""
-    sent["tags"] = {"request_id": formats.request_id.get(), "run": formats.run.get()}
-    return sent
+    safe["tags"] = {"request_id": formats.request_id.get(), "run": formats.run.get()}
+    return safe
