@@ -22,7 +22,7 @@ lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
-	$(BIN)/bandit --quiet --severity-level medium --skip B608 -r agencies operations voices voiceproject scripts  # ruff checks S608
+	$(BIN)/bandit --quiet --severity-level medium --skip B608 -r agencies operations scripts ultravox voiceproject voices  # ruff checks S608
 
 screenshots: $(VENV)/dev
 	$(BIN)/python -m scripts.screenshots
