@@ -4,8 +4,8 @@ PYTHON ?= python3
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
-# One system test per entry point; `make test TESTS=` runs them all, `make test TESTS=tests/unit` only a folder.
-TESTS = -m "not system or smoke"
+# Of the system tests, one per entry point. `make test TESTS=` runs all tests, `make test TESTS=tests/unit` one folder.
+TESTS = -m "not system or entry_point"
 
 .PHONY: run test chaos lint lock bench screenshots clean $(VENV)/run $(VENV)/dev $(VENV)/bench
 

@@ -33,7 +33,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("nightly") and "NIGHTLY" not in os.environ:
         pytest.skip("takes minutes: run .ci/nightly")
     if item.get_closest_marker("sqlite") and IS_POSTGRESQL:
-        pytest.skip("needs SQLite: unset DATABASE_URL")
+        pytest.skip("runs on SQLite only: unset DATABASE_URL")
 
 
 @pytest.fixture

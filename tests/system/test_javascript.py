@@ -3,7 +3,9 @@
 import subprocess
 
 from tests.support import npm
-from tests.support.project import ROOT
+from tests.support.project import ROOT, on_sqlite
+
+pytestmark = on_sqlite  # about no database
 
 
 def test_types() -> None:

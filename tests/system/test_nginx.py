@@ -35,7 +35,7 @@ from tests.support.tools import find
 from tests.ultravox import Ultravox
 from voiceproject.errors import ERRORS
 
-pytestmark = on_sqlite  # PostgreSQL may allow too few connections
+pytestmark = on_sqlite  # about no database
 
 SYNC, TOKEN, LOGIN = "/api/voices/sync/", "/api/token/", "/admin/login/"
 HOST = {"Host": "voices.example.com"}
@@ -223,7 +223,7 @@ def test_error_is_json(site: Site, request_: bytes) -> None:
     assert response[0] != 405 or response[1]["Allow"]
 
 
-@pytest.mark.smoke
+@pytest.mark.entry_point
 def test_sync(site: Site) -> None:
     assert_synced(site.url)
 

@@ -50,7 +50,6 @@ def test_commands_of_manage_py_work(site: Project) -> None:
         assert done.returncode == 0, (line, done.stdout, done.stderr)
 
 
-@pytest.mark.both
 def test_backup_is_restored(site: Project, tmp_path: Path) -> None:
     def command(start: str) -> str:
         return next(command for command in COMMANDS if command.startswith(start))
