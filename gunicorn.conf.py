@@ -19,7 +19,8 @@ workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 worker_class = "gthread"
 threads = settings.WEB_THREADS
 timeout = 60
-keepalive = 75  # longer than nginx's, so that nginx never uses a connection that gunicorn is closing
+# Longer than nginx keeps a connection, so that nginx never uses one that gunicorn is closing.
+keepalive = 75
 graceful_timeout = settings.STOP_SECONDS
 # Above nginx's limits: nginx reports errors in JSON, gunicorn in HTML.
 limit_request_line = 0

@@ -20,7 +20,7 @@ def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iter
     sending it, then reports an error instead of passing on the response.
     """
     response = django(environ, start_response)
-    with contextlib.suppress(OSError, ParseException):  # the client is gone, or the body is malformed
+    with contextlib.suppress(OSError, ParseException):  # the client left, or sent nonsense
         while environ["wsgi.input"].read(64 * 1024):
             pass
     return response
