@@ -1,10 +1,11 @@
-# `make run` sets up, syncs and serves; `make test` sets up and tests. Both need Python 3.11 or newer, and git.
+# `make run` installs, syncs and starts the service. `make test` installs and tests. Both need Python 3.11 or newer.
 
 PYTHON ?= python3
 PORT ?= 8000
-RUN := python
 VENV := .venv
 BIN := $(VENV)/bin
+# Of the system tests, one per entry point. `make test TESTS=` runs all tests, `make test TESTS=tests/unit` one folder.
+TESTS = -m "not system or entry_point"
 
 .PHONY: run test chaos lint lock bench screenshots clean $(VENV)/run $(VENV)/dev $(VENV)/bench
 
@@ -12,16 +13,16 @@ run: $(VENV)/run
 	@PORT=$(PORT) $(BIN)/python -m scripts.run
 
 test: $(VENV)/dev
-	$(BIN)/$(RUN) -m pytest -n 4 --dist worksteal $(TESTS)
+	$(BIN)/python -m pytest -n 4 --dist worksteal $(TESTS)
 
 chaos: $(VENV)/dev
-	NIGHTLY=1 $(BIN)/python -m pytest tests/nightly/test_chaos.py $(TESTS)
+	NIGHTLY=1 $(BIN)/python -m pytest tests/nightly/test_chaos.py
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
-	$(BIN)/bandit --quiet --severity-level medium --skip B608 -r agencies operations voices voiceproject scripts  # S608 is ruff's
+	$(BIN)/bandit --quiet --severity-level medium --skip B608 -r agencies operations scripts ultravox voiceproject voices  # ruff checks S608
 
 screenshots: $(VENV)/dev
 	$(BIN)/python -m scripts.screenshots
@@ -39,7 +40,7 @@ lock:
 clean:
 	rm -rf $(VENV) .venvs .pytest_cache .mypy_cache .ruff_cache
 
-# Looked at each time: the pinned versions may have changed, or Python.
+# Phony, because the pinned versions or Python may have changed.
 $(VENV)/run:
 	@scripts/venv $(PYTHON) $@ requirements.txt
 

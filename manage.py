@@ -1,7 +1,6 @@
 #!/usr/bin/env python
-"""Django's command line, set to this project."""
+"""Django's command line with this project's settings."""
 
-import gc
 import os
 import sys
 
@@ -15,8 +14,6 @@ def main() -> None:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(f"manage.py: {error}")
-    finally:
-        gc.freeze()  # the process ends: a last search for garbage would only cost time
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""`make screenshots`: take the README's pictures of the page, light and dark.
+"""`make screenshots`: take the README's pictures of the page, in light and dark.
 
-The page is served as in production, with the sandbox's voices. Needs Debian's chromium and
+The web server is the one of production, the voices are the sandbox's. Needs Debian's chromium and
 fonts-noto-color-emoji.
 """
 
@@ -34,31 +34,31 @@ def main() -> None:
     ):
         project.manage("migrate", "-v", "0")
         add_user(project, add_agency(project, key=API_KEY), EMAIL)
-        make_history(project, sandbox)
+        create_history(project, sandbox)
         url = project.serve()
-        sandbox.latency = 3  # seconds: pages are seen to come, and a voice to be waited for
+        sandbox.latency = 3  # seconds, to show a sync in progress
         for name in ("light", "dark"):
             page = browser.new_page(viewport={"width": 1240, "height": 800}, color_scheme=name)
             Tab(page, url, Path(folder)).log_in(EMAIL)
-            use(page)
+            interact(page)
             page.screenshot(path=FOLDER / f"{name}.png")
             page.get_by_role("region", name="Sync").get_by_text("Synced 299 voices").wait_for()
             page.close()
 
 
-def make_history(project: Project, sandbox: Sandbox) -> None:
-    """Sync several times, and fail once; a voice is no longer listed in the end."""
+def create_history(project: Project, sandbox: Sandbox) -> None:
+    """Sync nine times. One sync fails, and one voice is no longer listed at the end."""
     for number in range(9):
         sandbox.latency = (0.1, 0.4, 0.2)[number % 3]
         sandbox.fault = FAULTS["html"] if number == 4 else None
         if number == 6:
-            [gone] = [voice for voice in sandbox.api.voices if voice["name"] == "Amélie"]
-            sandbox.api.voices.remove(gone)
+            [amelie] = [voice for voice in sandbox.api.voices if voice["name"] == "Amélie"]
+            sandbox.api.voices.remove(amelie)
         project.manage("sync_voices")
 
 
-def use(page: Page) -> None:
-    """Choose a voice, take some into the shortlist, start a sync, and play one."""
+def interact(page: Page) -> None:
+    """Select a voice, add three to the shortlist, start a sync, and play a voice."""
     rows = page.get_by_role("list", name="Voices").get_by_role("listitem")
     rows.first.wait_for()
     rows.nth(1).get_by_role("radio").check()

@@ -12,7 +12,7 @@ from django.core.cache import cache
 
 from agencies.models import Agency, User
 from tests.support.environment import PASSWORD, SERVICE_KEY
-from tests.support.project import Database, Project, own_project
+from tests.support.project import IS_POSTGRESQL, Database, Project, own_project
 from tests.support.seeding import add_agency
 from tests.ultravox import API_KEY, Ultravox
 
@@ -24,9 +24,16 @@ for number, usual in USUAL.items():
         signal.signal(number, usual)
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if item.nodeid.startswith("tests/system/"):
+        item.add_marker("system")
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("nightly") and "NIGHTLY" not in os.environ:
-        pytest.skip("it takes minutes: run .ci/nightly")
+        pytest.skip("takes minutes: run .ci/nightly")
+    if item.get_closest_marker("sqlite") and IS_POSTGRESQL:
+        pytest.skip("runs on SQLite only: unset DATABASE_URL")
 
 
 @pytest.fixture

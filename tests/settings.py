@@ -1,4 +1,4 @@
-"""The project's settings under the tests' environment."""
+"""The project's settings, with the environment of the tests."""
 
 import os
 import tempfile
@@ -14,9 +14,9 @@ from voiceproject.settings import DATABASES, INSTALLED_APPS
 INSTALLED_APPS += ["django_migration_linter"]
 
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    # A file, as in production: in memory, a server's threads would share one connection.
+    # A file, because threads share one connection to a database in memory.
     folder = tempfile.TemporaryDirectory(prefix="voices-sync-tests-")  # removed at exit
     DATABASES["default"]["TEST"] = {"NAME": Path(folder.name) / "test.sqlite3"}
 
-# Argon2's cost is for attackers, not for a thousand logins of tests.
+# Argon2 is slow by design.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

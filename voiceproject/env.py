@@ -1,8 +1,9 @@
-"""How the settings read the environment and `.env`. An empty variable counts as unset."""
+"""Parsers for the settings in the environment and in `.env`. An empty variable counts as unset."""
 
 import contextlib
 from collections.abc import Callable
 from email.utils import getaddresses
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -17,9 +18,9 @@ DAYS = validate.Range(min=0, max=36_500, error="Must be from 0 to 36500.")
 HOURS = validate.Range(min=0, max=876_000, min_inclusive=False, error="Must be above 0, to 876000.")
 NOT_NEGATIVE = validate.Range(min=0, error="Must not be negative.")
 RATE = validate.Regexp(
-    r"[1-9]\d*/(s|sec|second|m|min|minute|h|hour|d|day)\Z", error="Is not like 600/min."
+    r"[1-9]\d*/(s|sec|second|m|min|minute|h|hour|d|day)\Z", error="Must be like 600/min."
 )
-SCHEMA = validate.Regexp(r"(?!pg_)[a-z_][a-z0-9_]{0,62}\Z", error="Is not like voices.")
+SCHEMA = validate.Regexp(r"(?!pg_)[a-z_][a-z0-9_]{0,62}\Z", error="Must be a name like voices.")
 
 T = TypeVar("T")
 
@@ -28,22 +29,19 @@ env.read_env(BASE_DIR / ".env", recurse=False)
 
 
 @env.parser_for("email_url")
-def _email_url(value: str) -> dict[str, Any]:
-    with contextlib.suppress(ValueError):  # which would quote a piece of the password
+def _parse_email_url(value: str) -> dict[str, Any]:
+    with contextlib.suppress(ValueError):  # its text may quote the password
         parsed: dict[str, Any] = dj_email_url.parse(value)
         if "EMAIL_BACKEND" in parsed:
-            path = {"EMAIL_FILE_PATH": urlsplit(value).path}  # dj_email_url takes its first slash
-            return parsed | path
-    raise ValidationError("Is not like submission://user:password@host:587.")
+            return parsed
+    raise ValidationError("Must be like submission://user:password@host:587.")
 
 
 @env.parser_for("cache_url")
-def _cache_url(value: str) -> dict[str, Any]:
-    """Parse like environs, whose error would quote a piece of the password."""
-    try:
+def _parse_cache_url(value: str) -> dict[str, Any]:
+    with contextlib.suppress(Exception):  # of any class; its text may quote the password
         return dict(django_cache_url.parse(value))
-    except Exception:  # the parser's own
-        raise ValidationError("Not a valid cache URL.") from None
+    raise ValidationError("Must be like redis://host:6379/1.")
 
 
 def optional(parse: Callable[..., T], name: str, default: T, **options: Any) -> T:
@@ -51,23 +49,33 @@ def optional(parse: Callable[..., T], name: str, default: T, **options: Any) -> 
     return parse(name, **options) if env.str(name, "").strip() else default
 
 
+text = partial(optional, env.str)
+boolean = partial(optional, env.bool)
+integer = partial(optional, env.int)
+number = partial(optional, env.float)
+log_level = partial(optional, env.log_level)
+database_url = partial(optional, env.dj_db_url)
+cache_url = partial(optional, env.cache_url)
+email_url = partial(optional, env.email_url)
+
+
 def strings(name: str) -> list[str]:
-    """Read a comma-separated list; spaces around commas and empty parts do no harm."""
-    return [part.strip() for part in env.str(name, "").split(",") if part.strip()]
+    """Read a comma-separated list, without spaces around items and without empty items."""
+    return [item.strip() for item in env.str(name, "").split(",") if item.strip()]
 
 
 def addresses(name: str) -> list[tuple[str, str]]:
-    """Read a comma-separated list of e-mail addresses, as Django's ADMINS has them. Raises EnvError."""
-    read = getaddresses(strings(name))
-    if not all("@" in address for _, address in read):
-        raise EnvError(f"{name} has something that is no e-mail address")
-    return read
+    """Read a comma-separated list of e-mail addresses, in the form of ADMINS. Raises EnvError."""
+    pairs = getaddresses(strings(name))
+    if not all("@" in address for _, address in pairs):
+        raise EnvError(f"{name} must be a list of e-mail addresses")
+    return pairs
 
 
 def url(name: str, default: str = "") -> str:
-    """Read an http or https URL; a slash at its end does no harm. Raises EnvError."""
+    """Read an http or https URL, without slashes at its end. Raises EnvError."""
     value = env.str(name, "").strip().rstrip("/") or default
     with contextlib.suppress(ValueError):
         if not value or (urlsplit(value).scheme in ("http", "https") and urlsplit(value).hostname):
             return value
-    raise EnvError(f"{name} is not an http or https URL")
+    raise EnvError(f"{name} must be an http or https URL")

@@ -1,6 +1,5 @@
-"""All settings, read from the environment and from `.env`, in the order of the README's table."""
+"""Every setting, from the environment and `.env`, in the order of docs/configuration.md."""
 
-import gc
 import logging
 import os
 from typing import Any
@@ -9,74 +8,61 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from environs import EnvError, validate
 
-from voiceproject.env import (
-    ABOVE_0,
-    BASE_DIR,
-    DAYS,
-    HOURS,
-    NOT_NEGATIVE,
-    RATE,
-    SCHEMA,
-    addresses,
-    env,
-    optional,
-    strings,
-    url,
-)
+from voiceproject import env
+from voiceproject.env import BASE_DIR
 from voiceproject.logging.formats import FORMATTERS
 
-gc.set_threshold(10_000)  # voices are many objects and no cycles: a fifth of the time to write them
 SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}
-NO_EMAIL = {"EMAIL_BACKEND": "django.core.mail.backends.dummy.EmailBackend"}
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+NO_EMAIL = {"EMAIL_BACKEND": "django.core.mail.backends.dummy.EmailBackend"}
 
 try:
     # Django
-    SECRET_KEY = optional(env.str, "DJANGO_SECRET_KEY", "")
-    DEBUG = optional(env.bool, "DJANGO_DEBUG", False)
-    ALLOWED_HOSTS = strings("DJANGO_ALLOWED_HOSTS") or ["localhost", "127.0.0.1"]
+    SECRET_KEY = env.text("DJANGO_SECRET_KEY", "")
+    DEBUG = env.boolean("DJANGO_DEBUG", False)
+    ALLOWED_HOSTS = env.strings("DJANGO_ALLOWED_HOSTS") or ["localhost", "127.0.0.1"]
     _LOCAL = {"localhost", "127.0.0.1", "[::1]", ".localhost", "testserver"}
-    _is_public = not DEBUG and any(host not in _LOCAL for host in ALLOWED_HOSTS)
-    HTTPS = optional(env.bool, "DJANGO_HTTPS", _is_public)
-    SECURE_HSTS_INCLUDE_SUBDOMAINS = optional(env.bool, "DJANGO_HSTS_SUBDOMAINS", False)
-    SECURE_HSTS_PRELOAD = optional(env.bool, "DJANGO_HSTS_PRELOAD", False)
-    TRUSTED_PROXIES = optional(env.int, "DJANGO_TRUSTED_PROXIES", 0, validate=NOT_NEGATIVE)
-    LOG_LEVEL = optional(env.log_level, "DJANGO_LOG_LEVEL", logging.INFO)
-    LOG_FORMAT = optional(env.str, "LOG_FORMAT", "text", validate=validate.OneOf([*FORMATTERS]))
-    # The database and the cache
-    DATABASES: dict[str, Any] = {"default": optional(env.dj_db_url, "DATABASE_URL", SQLITE)}
-    DATABASE_SCHEMA = optional(env.str, "DATABASE_SCHEMA", "", validate=SCHEMA)
-    CACHES = {"default": optional(env.cache_url, "CACHE_URL", LOCMEM)}
+    _is_public = not DEBUG and not _LOCAL.issuperset(ALLOWED_HOSTS)
+    HTTPS = env.boolean("DJANGO_HTTPS", _is_public)
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = env.boolean("DJANGO_HSTS_SUBDOMAINS", False)
+    SECURE_HSTS_PRELOAD = env.boolean("DJANGO_HSTS_PRELOAD", False)
+    TRUSTED_PROXIES = env.integer("DJANGO_TRUSTED_PROXIES", 0, validate=env.NOT_NEGATIVE)
+    LOG_LEVEL = env.log_level("DJANGO_LOG_LEVEL", logging.INFO)
+    LOG_FORMAT = env.text("LOG_FORMAT", "text", validate=validate.OneOf([*FORMATTERS]))
+    # Database and cache
+    DATABASES: dict[str, Any] = {"default": env.database_url("DATABASE_URL", SQLITE)}
+    DATABASE_SCHEMA = env.text("DATABASE_SCHEMA", "", validate=env.SCHEMA)
+    CACHES: dict[str, Any] = {"default": env.cache_url("CACHE_URL", LOCMEM)}
     # Keys and tokens
-    CREDENTIALS_KEYS = strings("CREDENTIALS_KEYS")
-    SERVICE_API_KEYS = strings("SERVICE_API_KEYS")
-    SUPABASE_URL = url("SUPABASE_URL")
-    SUPABASE_JWT_SECRET = optional(env.str, "SUPABASE_JWT_SECRET", "")
+    CREDENTIALS_KEYS = env.strings("CREDENTIALS_KEYS")
+    SERVICE_API_KEYS = env.strings("SERVICE_API_KEYS")
+    SUPABASE_URL = env.url("SUPABASE_URL")
+    SUPABASE_JWT_SECRET = env.text("SUPABASE_JWT_SECRET", "")
     # Ultravox
-    ULTRAVOX_API_URL = url("ULTRAVOX_API_URL", "https://api.ultravox.ai")
-    ULTRAVOX_TIMEOUT = optional(env.float, "ULTRAVOX_TIMEOUT", 10.0, validate=ABOVE_0)
-    ULTRAVOX_DEADLINE = optional(env.float, "ULTRAVOX_DEADLINE", 50.0, validate=ABOVE_0)
+    ULTRAVOX_API_URL = env.url("ULTRAVOX_API_URL", "https://api.ultravox.ai")
+    ULTRAVOX_TIMEOUT = env.number("ULTRAVOX_TIMEOUT", 10.0, validate=env.ABOVE_0)
+    ULTRAVOX_DEADLINE = env.number("ULTRAVOX_DEADLINE", 50.0, validate=env.ABOVE_0)
     # Previews
-    PREVIEW_FOLDER = BASE_DIR / optional(env.str, "PREVIEW_FOLDER", ".previews")
-    PREVIEW_BYTES = optional(env.int, "PREVIEW_BYTES", 500_000_000, validate=NOT_NEGATIVE)
-    # The schedule
-    CELERY_BROKER_URL = optional(env.str, "CELERY_BROKER_URL", "")
-    # Watching it
-    SYNC_PING_URL = url("SYNC_PING_URL")
-    ADMINS = addresses("ADMINS")
-    _email: dict[str, Any] = optional(env.email_url, "EMAIL_URL", NO_EMAIL)
-    STALE_HOURS = optional(env.float, "STALE_HOURS", 24.0, validate=HOURS)
-    SYNC_HISTORY_DAYS = optional(env.int, "SYNC_HISTORY_DAYS", 90, validate=DAYS)
-    METRICS_TOKEN = optional(env.str, "METRICS_TOKEN", "")
-    SENTRY_DSN = optional(env.str, "SENTRY_DSN", "")
+    PREVIEW_FOLDER = BASE_DIR / env.text("PREVIEW_FOLDER", ".previews")
+    PREVIEW_BYTES = env.integer("PREVIEW_BYTES", 500_000_000, validate=env.NOT_NEGATIVE)
+    # Schedule
+    CELERY_BROKER_URL = env.text("CELERY_BROKER_URL", "")
+    # Monitoring
+    SYNC_PING_URL = env.url("SYNC_PING_URL")
+    ADMINS = env.addresses("ADMINS")
+    _email: dict[str, Any] = env.email_url("EMAIL_URL", NO_EMAIL)
+    STALE_HOURS = env.number("STALE_HOURS", 24.0, validate=env.HOURS)
+    SYNC_HISTORY_DAYS = env.integer("SYNC_HISTORY_DAYS", 90, validate=env.DAYS)
+    METRICS_TOKEN = env.text("METRICS_TOKEN", "")
+    SENTRY_DSN = env.text("SENTRY_DSN", "")
     # Browsers, and limits against guessing and floods
-    _origins = [origin.rstrip("/") for origin in strings("CORS_ALLOWED_ORIGINS")]
-    RATE_LIMIT_SYNC = optional(env.str, "RATE_LIMIT_SYNC", "600/min", validate=RATE)
-    RATE_LIMIT_PREVIEW = optional(env.str, "RATE_LIMIT_PREVIEW", "600/min", validate=RATE)
-    RATE_LIMIT_TOKEN = optional(env.str, "RATE_LIMIT_TOKEN", "300/min", validate=RATE)
-    RATE_LIMIT_FAILED = optional(env.str, "RATE_LIMIT_FAILED", "600/min", validate=RATE)
-    AXES_FAILURE_LIMIT = optional(env.int, "LOGIN_FAILURES", 10, validate=ABOVE_0)
-    LOGIN_LOCK_MINUTES = optional(env.float, "LOGIN_LOCK_MINUTES", 5.0, validate=ABOVE_0)
+    _origins = [origin.rstrip("/") for origin in env.strings("CORS_ALLOWED_ORIGINS")]
+    RATE_LIMIT_SYNC = env.text("RATE_LIMIT_SYNC", "600/min", validate=env.RATE)
+    RATE_LIMIT_PREVIEW = env.text("RATE_LIMIT_PREVIEW", "600/min", validate=env.RATE)
+    RATE_LIMIT_TOKEN = env.text("RATE_LIMIT_TOKEN", "300/min", validate=env.RATE)
+    RATE_LIMIT_FAILED = env.text("RATE_LIMIT_FAILED", "600/min", validate=env.RATE)
+    AXES_FAILURE_LIMIT = env.integer("LOGIN_FAILURES", 10, validate=env.ABOVE_0)
+    LOGIN_LOCK_MINUTES = env.number("LOGIN_LOCK_MINUTES", 5.0, validate=env.ABOVE_0)
 except EnvError as error:
     raise ImproperlyConfigured(f"{error} (in the environment or in .env)") from error
 
@@ -85,21 +71,24 @@ if not SECRET_KEY:
         raise ImproperlyConfigured(
             "DJANGO_SECRET_KEY is not set. Set it to a long random text, for example the output of "
             "`python -c 'import secrets; print(secrets.token_urlsafe(50))'`, "
-            "or set DJANGO_DEBUG=true on a machine that serves nobody but you."
+            "or set DJANGO_DEBUG=true on a development machine."
         )
-    SECRET_KEY = "insecure-and-public-only-for-DJANGO_DEBUG-on-a-machine-of-your-own"  # noqa: S105
+    SECRET_KEY = "insecure-and-public-for-development-with-DJANGO_DEBUG-only"  # noqa: S105
 
-# Requests of one web process that may wait for Ultravox at a time
-
-SYNC_SLOTS = 24
+# Threads. A request that waits for Ultravox holds a thread until its deadline. The slots limit how
+# many requests of a process do so, and leave threads for all other requests.
+SYNC_SLOTS = 24  # joined syncs included
+PREVIEW_SLOTS = 20
+WEB_THREADS = SYNC_SLOTS + PREVIEW_SLOTS + 4
+# Seconds for syncs in progress to finish after SIGTERM. The files in deploy/ allow slightly more.
+STOP_SECONDS = int(ULTRAVOX_DEADLINE) + 30
 
 # Applications
-
 INSTALLED_APPS = [
     "agencies",
     "voices",
     "operations",
-    "voiceproject.admin.AdminConfig",  # urls.py loads the admin: commands do without
+    "voiceproject.admin.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -132,7 +121,7 @@ MIDDLEWARE = [
 ]
 ROOT_URLCONF = "voiceproject.urls"
 WSGI_APPLICATION = "voiceproject.wsgi.application"
-APPEND_SLASH = False  # both spellings are routed: a redirect would lose a POST
+APPEND_SLASH = False  # addresses work with and without a slash: a redirect would lose a POST
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -148,45 +137,42 @@ TEMPLATES = [
 ]
 TIME_ZONE = "UTC"
 STATIC_URL = "static/"
-WHITENOISE_USE_FINDERS = True  # serves the admin's files without `collectstatic`
+WHITENOISE_USE_FINDERS = True  # no need for `collectstatic`
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# The database and the cache: SQLite takes the write lock when a transaction begins, so that the second
-# of two waits instead of failing half way, and readers do not wait for writers. A Redis cache that does
-# not answer holds nobody up.
-
+# Database and cache
 _database = DATABASES["default"]
 _database["CONN_MAX_AGE"] = 60  # seconds
 if _database["ENGINE"] == "django.db.backends.sqlite3":
-    os.umask(0o077)  # its files are for their owner
+    os.umask(0o077)  # only the owner may read the files
     if _database["NAME"] and not _database["NAME"].startswith((":", "file:")):
         _database["NAME"] = BASE_DIR / _database["NAME"]
     _database["OPTIONS"] = {
         "timeout": 20,
+        # A transaction takes the write lock when it begins: later, it would fail instead of waiting.
         "transaction_mode": "IMMEDIATE",
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     } | _database.get("OPTIONS", {})
 elif _database["ENGINE"] == "django.db.backends.postgresql":
-    # A server that is cut off is noticed within seconds, not the hours of the kernel's defaults.
+    # Detect an unreachable server within seconds. The kernel's defaults take hours.
     _database["OPTIONS"] = {
-        "connect_timeout": 5,
-        "tcp_user_timeout": 15_000,  # seconds, milliseconds
+        "connect_timeout": 5,  # seconds
+        "tcp_user_timeout": 15_000,  # milliseconds
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 2,
     } | _database.get("OPTIONS", {})
     if DATABASE_SCHEMA:
-        _given = _database["OPTIONS"].get("options", "")
-        _database["OPTIONS"]["options"] = f"{_given} -c search_path={DATABASE_SCHEMA}"
+        _options = _database["OPTIONS"].get("options", "")
+        _database["OPTIONS"]["options"] = f"{_options} -c search_path={DATABASE_SCHEMA}"
     _database["CONN_HEALTH_CHECKS"] = True
-    _database["DISABLE_SERVER_SIDE_CURSORS"] = True  # a pooler in transaction mode has none
-_cache: dict[str, Any] = CACHES["default"]
+    _database["DISABLE_SERVER_SIDE_CURSORS"] = True  # a pooler in transaction mode cannot keep them
+_cache = CACHES["default"]
 if _cache["BACKEND"] == "django.core.cache.backends.redis.RedisCache":
     _timeouts = {"socket_connect_timeout": 1, "socket_timeout": 1}  # seconds
     _cache["OPTIONS"] = _timeouts | _cache.get("OPTIONS", {})
 
 # Users, passwords, login
-
 AUTH_USER_MODEL = "agencies.User"
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
@@ -214,7 +200,6 @@ AXES_CLIENT_IP_CALLABLE = "agencies.throttling.client_ip"
 AXES_VERBOSE = False
 
 # HTTP API
-
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["agencies.authentication.CallerAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["agencies.permissions.DenyAll"],
@@ -244,16 +229,15 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "0.1.0",
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,  # their names say it all
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
-    "COMPONENT_SPLIT_REQUEST": True,  # request fields may not be empty
+    "COMPONENT_SPLIT_REQUEST": True,  # request fields must not be empty
 }
-# Tokens end when the password is changed.
+# A new password revokes all tokens.
 SIMPLE_JWT = {"ISSUER": "voices-sync", "AUDIENCE": "voices-sync", "CHECK_REVOKE_TOKEN": True}
 
-# Browsers on other origins: supabase-js preflights with these headers, `fetch` with those of caches, too.
-
+# CORS. The headers are those of supabase-js and of fetch() with caching and ranges.
 CORS_ALLOW_ALL_ORIGINS = "*" in _origins
 CORS_ALLOWED_ORIGINS = [origin for origin in _origins if origin != "*"]
 CORS_ALLOW_HEADERS = [
@@ -299,30 +283,27 @@ match CELERY_BROKER_URL.partition("://")[0]:
         CELERY_TASK_DEFAULT_QUEUE_TYPE = "quorum"
         CELERY_BROKER_TRANSPORT_OPTIONS = {"confirm_publish": True}
 
-# Security headers, cookies, the content security policy
-
-# Pages for people redirect to HTTPS, and show errors as pages. Other addresses never redirect: that loses
-# a POST.
+# Security headers and cookies
+# Pages for people redirect to HTTPS and show errors as pages. Other addresses never redirect: a
+# redirect loses a POST.
 PAGE_ADDRESSES = r"admin(?:/|\Z)|(?:login/?|logout/)?\Z"
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [rf"^(?!{PAGE_ADDRESSES})"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
-SESSION_COOKIE_SECURE = HTTPS
-CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 CSRF_FAILURE_VIEW = "voiceproject.http.errors.csrf_failed"
 if TRUSTED_PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-# Subdomains and browsers' preload lists are for the operator to decide.
+# Checks for HSTS on subdomains and in preload lists: the operator decides.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
-if not HTTPS:
-    # A site that only answers to the names of this machine has no TLS to enforce.
+if not HTTPS:  # checks for HSTS, the redirect and secure cookies
     SILENCED_SYSTEM_CHECKS += ["security.W004", "security.W008", "security.W012", "security.W016"]
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
         "img-src": [SELF, "data:"],
         "object-src": [NONE],
-        # Previews are played from where providers keep them, by HTTP where this is not HTTPS itself.
+        # Previews may be on a provider's host.
         "media-src": [SELF, "https:", *([] if HTTPS else ["http:"])],
         "base-uri": [SELF],
         "form-action": [SELF],
@@ -330,8 +311,7 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-# Logs: one line per event, to standard error. E-mails are for scheduled syncs: voices/watchdog.py.
-
+# Logs: one line per event, to standard error
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -339,21 +319,20 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
-        "django": {"handlers": []},  # Django's own would e-mail each error to ADMINS
+        "django": {"handlers": []},  # Django's default e-mails each error to ADMINS
         "axes": {"level": "WARNING"},
         "multiprocessing": {"handlers": ["stderr"]},  # celery's pool
-        "urllib3": {"level": "ERROR"},  # its warnings quote what the other side sent
+        "urllib3": {"level": "ERROR"},  # its warnings quote responses
     },
 }
 
-# E-mails and Sentry, which takes a while to load
-
+# E-mails and Sentry
 EMAIL_TIMEOUT = 10  # seconds
 globals().update({name: value for name, value in _email.items() if value is not None})
 EMAIL_SUBJECT_PREFIX = f"[Voices sync, {ALLOWED_HOSTS[0]}] "
 if ADMINS:
     SERVER_EMAIL = _email.get("SERVER_EMAIL") or ADMINS[0][1]
 if SENTRY_DSN:
-    from voiceproject.logging import sentry
+    from voiceproject.logging import sentry  # only here: it loads slowly
 
     sentry.start(SENTRY_DSN)

@@ -7,20 +7,20 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from django.core.wsgi import get_wsgi_application
 from gunicorn.http.errors import ParseException
 
-# It names the settings, and the admin's "run selected tasks" sends through it.
+# Sets DJANGO_SETTINGS_MODULE and the celery application that sends tasks.
 import voiceproject.celery  # noqa: F401
 
 django = get_wsgi_application()
 
 
 def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Read what no view did of a body before the answer is sent.
+    """Read what the view left of the request body, before the response is sent.
 
-    gunicorn closes the connection after an unread body of over 64 kB, and nginx, still sending it, then
-    fails instead of handing on the answer.
+    gunicorn closes the connection after an unread body of more than 64 kB. nginx, which is still
+    sending it, then reports an error instead of passing on the response.
     """
-    answer = django(environ, start_response)
-    with contextlib.suppress(OSError, ParseException):  # it is gone, or malformed
+    response = django(environ, start_response)
+    with contextlib.suppress(OSError, ParseException):  # the client left, or sent nonsense
         while environ["wsgi.input"].read(64 * 1024):
             pass
-    return answer
+    return response

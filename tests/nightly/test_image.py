@@ -1,7 +1,7 @@
-"""The image of deploy/Dockerfile: built, and what it holds run as its user would.
+"""The image of deploy/Dockerfile: build it, and run its processes as its user.
 
-buildah does both in chroots, without a daemon. An image of Debian's Python, made by debootstrap, stands in
-for the official one: no registry is needed.
+buildah needs no daemon, and chroot isolation no container runtime. Debian's Python, installed by debootstrap,
+replaces the official image, so that no registry is needed.
 """
 
 import json
@@ -27,24 +27,24 @@ pytestmark = pytest.mark.nightly
 
 BASE = "docker.io/library/python:3.11-slim-bookworm"
 PACKAGES = "ca-certificates,python3,python3-venv"
-TLS = "/etc/ssl/certs:/etc/ssl/certs:ro"  # for pip, wherever that is
-CODE = ("agencies", "operations", "voiceproject", "voices")
-SECRET = "a-secret-of-dot-env"
+TLS = "/etc/ssl/certs:/etc/ssl/certs:ro"  # for pip
+CODE = ("agencies", "operations", "ultravox", "voiceproject", "voices")
+SECRET = "a-secret-in-dot-env"
 HOST = {"Host": "voices.example.com"}
 
 
 class Image:
-    """The image, in a store of its own, and a container of it."""
+    """The image, and a container of it, in their own storage."""
 
     def __init__(self, folder: Path) -> None:
-        stores = ("--root", str(folder / "storage"), "--runroot", str(folder / "run"))
-        self._buildah = [find("buildah", "buildah crun"), *stores, "--storage-driver", "vfs"]
-        self._make_base(folder / "base")
-        self._copy_context(folder / "context")
+        storage = ("--root", str(folder / "storage"), "--runroot", str(folder / "run"))
+        self._buildah = [find("buildah", "buildah crun"), *storage, "--storage-driver", "vfs"]
+        self._create_base(folder / "base")
+        context = folder / "context"
+        self._copy_project(context)
         options = ("--quiet", "--format", "docker", "--isolation", "chroot", "--pull-never")
-        dockerfile = str(folder / "context/deploy/Dockerfile")
-        context = str(folder / "context")
-        self("bud", *options, "--volume", TLS, "--file", dockerfile, "--tag", "app", context)
+        dockerfile = str(context / "deploy/Dockerfile")
+        self("bud", *options, "-v", TLS, "--file", dockerfile, "--tag", "app", str(context))
         inspected = json.loads(self("inspect", "--type", "image", "app"))
         self.config: dict[str, Any] = inspected["Docker"]["config"]
         self.container = self("from", "--pull-never", "app")
@@ -53,29 +53,28 @@ class Image:
     def __call__(self, *arguments: str) -> str:
         return run(*self._buildah, *arguments)
 
-    def line(self, *command: str, **environment: str) -> list[str]:
-        """Return the line that runs a command in the container, as the image's user."""
+    def command(self, *arguments: str, **environment: str) -> list[str]:
+        """Return the command that runs another one in the container, as the image's user."""
         variables = [f"--env={name}={value}" for name, value in environment.items()]
         options = ("--isolation", "chroot", "--user", self.config["User"], *variables)
-        return [*self._buildah, "run", *options, self.container, "--", *command]
+        return [*self._buildah, "run", *options, self.container, "--", *arguments]
 
-    def _make_base(self, folder: Path) -> None:
-        debootstrap = find("debootstrap")
+    def _create_base(self, folder: Path) -> None:
         options = ("--variant=minbase", f"--include={PACKAGES}", "bookworm")
-        run(debootstrap, *options, str(folder))
+        run(find("debootstrap"), *options, str(folder))
         (folder / "usr/local/bin/python").symlink_to("/usr/bin/python3")
         container = self("from", "scratch")
         self("add", "--quiet", container, str(folder), "/")
         self("commit", "--quiet", "--rm", container, BASE)
         shutil.rmtree(folder)
 
-    def _copy_context(self, folder: Path) -> None:
-        """Copy the project, with what must not get into the image."""
+    def _copy_project(self, folder: Path) -> None:
+        """Copy the project, with files that the image must not contain."""
         for name in (*CODE, "deploy", "tests/support"):
             shutil.copytree(ROOT / name, folder / name)
         for name in ("manage.py", "gunicorn.conf.py", "requirements.txt", ".dockerignore"):
             shutil.copy(ROOT / name, folder)
-        (folder / "manage.py").chmod(0o600)  # as where root's umask is strict
+        (folder / "manage.py").chmod(0o600)  # like a clone by root with a strict umask
         for name in (".env", "voices/.env", "deploy/.env", "db.sqlite3"):
             (folder / name).write_text(f"A={SECRET}")
 
@@ -93,10 +92,10 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     image("umount", "--all")
 
 
-def test_it_holds_what_runs_and_nothing_else(image: Image) -> None:
+def test_image_contains_only_what_it_needs(image: Image) -> None:
     assert image.config["User"] == "10001:10001"
-    found = {file.name for file in (image.files / "app").iterdir()} - {"__pycache__"}
-    assert found == {*CODE, "manage.py", "gunicorn.conf.py"}
+    names = {file.name for file in (image.files / "app").iterdir()} - {"__pycache__"}
+    assert names == {*CODE, "manage.py", "gunicorn.conf.py"}
     assert SECRET not in json.dumps(image.config)
     for folder in (image.files / "app", image.files / "venv"):
         assert not [file for file in folder.rglob(".env*") if file.is_file()]
@@ -104,17 +103,17 @@ def test_it_holds_what_runs_and_nothing_else(image: Image) -> None:
         writable = [file for file, status in files if status.st_uid or status.st_mode & 0o022]
         assert writable == []
     for tool in ("pip", "gcc", "make"):
-        places = [image.files / place / tool for place in ("venv/bin", "usr/bin")]
-        assert not any(place.exists() for place in places), tool
+        assert not any((image.files / place / tool).exists() for place in ("venv/bin", "usr/bin"))
 
 
-def test_it_serves_syncs_and_tells_how_it_is(
+def test_image_works_on_a_read_only_file_system(
     image: Image, project: Callable[..., Project], ultravox: Ultravox
 ) -> None:
     site = project()
     add_agency(site)
+    site.sync_every(1)
     if not site.database.is_postgresql:
-        pytest.skip("The container has its own file system: run with DATABASE_URL=postgres://...")
+        pytest.skip("needs DATABASE_URL=postgres://..., because the container has its own files")
     environment = ENVIRONMENT | {
         "DATABASE_URL": site.database.url,
         "DJANGO_ALLOWED_HOSTS": HOST["Host"],
@@ -123,57 +122,53 @@ def test_it_serves_syncs_and_tells_how_it_is(
         "ULTRAVOX_API_URL": ultravox.url,
         "LOG_FORMAT": "json",
     }
-    del environment["PREVIEW_FOLDER"]  # the image's own
+    del environment["PREVIEW_FOLDER"]  # the image sets it
+    processes = []
 
     def manage(*arguments: str) -> str:
-        return run(*image.line("python", "manage.py", *arguments, **environment))
-
-    started = []
+        return run(*image.command("python", "manage.py", *arguments, **environment))
 
     def start(log: str, *command: str) -> None:
         with (site.folder / f"{log}.log").open("w") as file:
-            line = image.line(*command, **environment)
-            started.append(subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=file))
+            line = image.command(*command, **environment)
+            processes.append(subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=file))
 
     began = time.time()
     manage("check", "--deploy", "--fail-level", "WARNING")
     manage("migrate")
-    site.sync_every(1)
-    here = f"127.0.0.1:{free_port()}"
-    url = f"http://{here}"
+    address = f"127.0.0.1:{free_port()}"
+    url = f"http://{address}"
+
+    def checks() -> dict[str, str]:
+        try:
+            return dict(requests.get(f"{url}/readyz", timeout=5).json()["checks"])
+        except requests.ConnectionError:
+            return {}
+
     try:
-        start("web", *(part.replace("0.0.0.0:8000", here) for part in image.config["Cmd"]))
-        start("beat", "celery", "--quiet", "--app", "voiceproject", "beat", "--loglevel", "INFO")
-
-        def ready() -> dict[str, str]:
-            try:
-                return dict(requests.get(f"{url}/readyz", timeout=5).json()["checks"])
-            except requests.ConnectionError:
-                return {}
-
-        wait_for(lambda: ready().get("database") == "ok", 60, "the web server")
-        kind, *check = image.config["Healthcheck"]["Test"]
-        assert kind == "CMD"
-        run(*image.line(*(part.replace("127.0.0.1:8000", here) for part in check), **environment))
+        start("web", *(part.replace("0.0.0.0:8000", address) for part in image.config["Cmd"]))
+        start("beat", "celery", "--quiet", "-A", "voiceproject", "beat", "--loglevel", "INFO")
+        wait_for(lambda: checks().get("database") == "ok", 60, "the web server")
+        _, *probe = image.config["Healthcheck"]["Test"]
+        probe = [part.replace("127.0.0.1:8000", address) for part in probe]
+        run(*image.command(*probe, **environment))
         headers = HOST | {"apikey": SERVICE_KEY, "X-Forwarded-Proto": "https"}
-        answer = requests.post(f"{url}/functions/v1/voices-sync", headers=headers, timeout=60)
-        assert answer.json()["stats"] == {"synced": 300}
+        response = requests.post(f"{url}/functions/v1/voices-sync", headers=headers, timeout=60)
+        assert response.json()["stats"] == {"synced": 300}
         assert "Synced 300 voices" in manage("sync_voices")
         wait_for(lambda: "trigger=schedule" in site.log("beat"), 60, "a scheduled sync")
-        assert set(ready().values()) == {"ok", "unused"}
+        assert set(checks().values()) == {"ok", "unused"}
         assert "FAULT" not in manage("doctor")
         manage("prune")
     finally:
-        for process in started:
+        for process in processes:
             process.send_signal(signal.SIGTERM)
-        for process in started:
+        for process in processes:
             process.wait(60)
-    # It needs no file system that it may write to, but for these.
     changed = [
         file
         for folder, _, names in os.walk(image.files)
         for file in (Path(folder, name).relative_to(image.files) for name in names)
         if (image.files / file).lstat().st_mtime > began
     ]
-    places = {file.parts[0] for file in changed}
-    assert places <= {"tmp", "data", "run", "dev", "etc"}, changed
+    assert {file.parts[0] for file in changed} <= {"tmp", "data", "run", "dev", "etc"}, changed

@@ -1,31 +1,34 @@
-"""A real nginx with the project's own configuration, on free ports of this machine."""
+"""A real nginx with deploy/nginx.conf, on free ports of this machine."""
 
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Self
 from urllib.parse import urlsplit
 
 from tests.support.project import ROOT, free_port, wait_for
 from tests.support.tools import find
 
-CONFIGURATION = ROOT / "deploy" / "nginx.conf"
-CERTIFY = (
+CONFIGURATION = (ROOT / "deploy" / "nginx.conf").read_text()
+CREATE_CERTIFICATE = (
     "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=nginx"
     " -addext subjectAltName=IP:127.0.0.1 -keyout certificate.pem -out certificate.pem"
 )
 
 
 class Nginx:
-    """nginx in front of web servers at these URLs; `url` and `https_url` are its own."""
+    """nginx in front of the servers at `upstreams`, with its own `url` and `https_url`."""
 
-    def __init__(self, upstreams: str | Sequence[str], folder: Path) -> None:
+    def __init__(
+        self, upstreams: str | Sequence[str], folder: Path, changes: Mapping[str, str] | None = None
+    ) -> None:
         nginx, openssl = find("nginx", "nginx-light"), find("openssl")
         self.folder = folder / "nginx"
         self.folder.mkdir()
         self.certificate = self.folder / "certificate.pem"
-        command = [openssl, *CERTIFY.split()[1:]]
+        command = [openssl, *CREATE_CERTIFICATE.split()[1:]]
         subprocess.run(command, cwd=self.folder, capture_output=True, check=True)
         http, https = free_port(), free_port()
         self.url, self.https_url = f"http://127.0.0.1:{http}", f"https://127.0.0.1:{https}"
@@ -33,8 +36,8 @@ class Nginx:
         temporary = "".join(f"{kind}_temp_path {self.folder}/{kind};" for kind in kinds)
         upstreams = [upstreams] if isinstance(upstreams, str) else upstreams
         servers = " ".join(f"server {urlsplit(upstream).netloc};" for upstream in upstreams)
-        text = CONFIGURATION.read_text()
-        for theirs, ours in {
+        text = CONFIGURATION
+        for old, new in {
             "user www-data;": "" if os.geteuid() else "user root;",
             "/run/": f"{self.folder}/",
             "/var/log/nginx/error.log": f"{self.folder}/error.log",
@@ -45,14 +48,15 @@ class Nginx:
             "server 127.0.0.1:8000;": servers,
             "listen 80 ": f"listen 127.0.0.1:{http} ",
             "listen 443 ": f"listen 127.0.0.1:{https} ",
+            **(changes or {}),
         }.items():
-            assert text.count(theirs) == 1, theirs
-            text = text.replace(theirs, ours)
+            assert text.count(old) == 1, old
+            text = text.replace(old, new)
         (self.folder / "nginx.conf").write_text(text)
-        start_log = str(self.folder / "start.log")  # until the configuration names another one
+        start_log = str(self.folder / "start.log")  # used until the configuration is read
         self.command = [nginx, "-p", str(self.folder), "-c", "nginx.conf", "-e", start_log]
 
-    def __enter__(self) -> "Nginx":
+    def __enter__(self) -> Self:
         self.process = subprocess.Popen([*self.command, "-g", "daemon off;"])
         pid = self.folder / "nginx.pid"
         wait_for(lambda: pid.exists() or self.process.poll() is not None, what="nginx")
@@ -64,7 +68,7 @@ class Nginx:
         self.process.wait(10)
 
     def check(self) -> str:
-        """Return what `nginx -t` has to say."""
+        """Return the output of `nginx -t`."""
         done = subprocess.run([*self.command, "-t"], capture_output=True, text=True, check=False)
         return done.stderr
 

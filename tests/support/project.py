@@ -23,7 +23,7 @@ from tests.support.environment import ENVIRONMENT
 ROOT = Path(__file__).resolve().parent.parent.parent
 IS_POSTGRESQL = ENVIRONMENT["DATABASE_URL"].startswith("postgres")
 on_postgresql = pytest.mark.skipif(not IS_POSTGRESQL, reason="run with DATABASE_URL=postgres://...")
-on_sqlite = pytest.mark.skipif(IS_POSTGRESQL, reason="run without DATABASE_URL, on SQLite")
+on_sqlite = pytest.mark.sqlite
 
 
 def free_port() -> int:

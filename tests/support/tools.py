@@ -1,4 +1,4 @@
-"""Programs that tests run, and the tools that read what deploy/ holds."""
+"""Programs that tests run."""
 
 import json
 import os
@@ -23,7 +23,7 @@ VARIABLES = {
 }
 
 
-# Debian's PostgreSQL is not on PATH, but for wrappers.
+# Debian puts only wrappers of PostgreSQL's programs on PATH.
 POSTGRESQL = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
 PATH = os.pathsep.join([*POSTGRESQL, os.environ["PATH"], "/usr/sbin"])
 
@@ -40,25 +40,25 @@ def run(*command: str, folder: Path = ROOT, **environment: str) -> subprocess.Co
 
 
 def shell(command: str, folder: Path, **environment: str) -> None:
-    """Run a line of a document."""
+    """Run a command from the documentation."""
     command = command.replace("python ", f"{shlex.quote(sys.executable)} ", 1)
     done = run("sh", "-ec", command, folder=folder, PATH=PATH, **environment)
     assert done.returncode == 0, done.stderr
 
 
 def find(program: str, packages: str = "") -> str:
-    """Return the path of a program of the system's, or skip the test."""
+    """Return the path of a system program, or skip the test."""
     install = f"apt-get install --no-install-recommends {packages or program}"
     return shutil.which(program, path=PATH) or pytest.skip(f"{program} is missing: {install}")
 
 
 def of_venv(program: str) -> str:
-    """Return the path of a program that requirements-dev.txt installs."""
+    """Return the path of a program of requirements-dev.txt."""
     return str(Path(sys.executable).parent / program)
 
 
 def compose(folder: Path, *files: str, **changes: str) -> Any:
-    """Return what docker makes of the files, or what it says of them."""
+    """Return the services that docker reads from compose files, or its error message."""
     shutil.copytree(DEPLOY, folder / "deploy", dirs_exist_ok=True)
     variables = {name: value for name, value in (VARIABLES | changes).items() if value}
     lines = [f"{name}={value}" for name, value in variables.items()]

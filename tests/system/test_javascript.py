@@ -1,24 +1,21 @@
-"""The pages' own JavaScript, which has its types in comments."""
+"""The JavaScript of the pages. Its types are in comments."""
 
 import subprocess
-from pathlib import Path
 
 from tests.support import npm
-from tests.support.project import on_sqlite
+from tests.support.project import ROOT, on_sqlite
 
-STATIC = Path(__file__).resolve().parents[2] / "voices" / "static" / "voices"
-PAGE = ("voice-picker.js", "library.js", "library.css")
+pytestmark = on_sqlite  # about no database
 
 
-@on_sqlite  # or any database
 def test_types() -> None:
     npm.install(npm.TYPESCRIPT)
-    tsc = npm.TYPESCRIPT / "node_modules" / ".bin" / "tsc"
-    done = subprocess.run(
-        [tsc, "-p", "pages.json"], cwd=npm.TYPESCRIPT, capture_output=True, text=True, check=False
-    )
+    command = ["node_modules/.bin/tsc", "-p", "pages.json"]
+    done = subprocess.run(command, cwd=npm.TYPESCRIPT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
-def test_the_page_is_light() -> None:
-    assert sum((STATIC / name).stat().st_size for name in PAGE) <= 60_000
+def test_page_is_small() -> None:
+    folder = ROOT / "voices/static/voices"
+    files = [*folder.glob("*.js"), folder / "library.css"]
+    assert sum(file.stat().st_size for file in files) <= 60_000

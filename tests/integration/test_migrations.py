@@ -1,0 +1,15 @@
+"""Migrations, as the operator runs them."""
+
+import pytest
+from django.core.management import call_command
+
+from tests.support.project import on_postgresql
+
+
+@on_postgresql
+@pytest.mark.django_db
+def test_migrations_keep_the_previous_release_running(capsys: pytest.CaptureFixture[str]) -> None:
+    """SQLite rebuilds tables, so everything is stopped for an upgrade there."""
+    apps = ("agencies", "operations", "voices")
+    call_command("lintmigrations", "--no-cache", "--include-apps", *apps)
+    assert "Erroneous migrations: 0/" in capsys.readouterr().out
