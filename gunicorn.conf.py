@@ -11,7 +11,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voiceproject.settings")
 try:
     from voiceproject import settings
 except ImproperlyConfigured as error:
-    formats.give_up(error)
+    formats.exit_with(error)
 
 wsgi_app = "voiceproject.wsgi"
 bind = f"127.0.0.1:{os.environ.get('PORT', '8000')}"
