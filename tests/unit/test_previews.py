@@ -60,15 +60,16 @@ def test_max_age(folder: Path, age: int, is_loaded: bool) -> None:
     assert (cache.load(NAMES[0], max_age=60) == b"audio") == is_loaded
 
 
-def test_the_oldest_files_are_removed_first(folder: Path, settings: Any) -> None:
+def test_the_least_recently_used_files_are_removed_first(folder: Path, settings: Any) -> None:
     settings.PREVIEW_BYTES = 10
     folder.mkdir()
     for number, name in enumerate(["of another program", *NAMES]):
         (folder / name).write_bytes(b"audio")
         os.utime(folder / name, (number, number))
+    assert cache.load(NAMES[0]) == b"audio"
     cache.store("d" * 64, b"audio")
     names = {file.name for file in folder.iterdir()}
-    assert names == {"of another program", NAMES[2], "d" * 64}
+    assert names == {"of another program", NAMES[0], "d" * 64}
 
 
 def test_a_folder_that_cannot_be_written_is_logged(

@@ -32,8 +32,9 @@ def load(name: str, *, max_age: float = math.inf) -> bytes | None:
     """Return the content of a file that is at most `max_age` seconds old."""
     file = settings.PREVIEW_FOLDER / name
     with contextlib.suppress(OSError):
-        age = time.time() - file.stat().st_mtime
-        if abs(age) < max_age:  # negative if the clock was set back
+        now, stored_at = time.time(), file.stat().st_mtime
+        if abs(now - stored_at) < max_age:  # negative if the clock was set back
+            os.utime(file, (now, stored_at))
             return file.read_bytes()
     return None
 
@@ -47,7 +48,7 @@ def store(name: str, content: bytes) -> None:
         unfinished.touch(mode=0o600)
         unfinished.write_bytes(content)
         unfinished.replace(folder / name)
-        _remove_oldest()
+        _make_room()
     except OSError as error:
         with contextlib.suppress(OSError):
             unfinished.unlink()
@@ -73,11 +74,11 @@ def _files() -> list[Path]:
     return [file for file in settings.PREVIEW_FOLDER.glob("*") if FILE_NAME.fullmatch(file.name)]
 
 
-def _remove_oldest() -> None:
-    """Remove the oldest files until the others have at most PREVIEW_BYTES."""
+def _make_room() -> None:
+    """Remove the least recently used files until the others have at most PREVIEW_BYTES."""
     total = 0
     with contextlib.suppress(FileNotFoundError):  # another process removes files as well
-        for file in sorted(_files(), key=lambda file: file.stat().st_mtime_ns, reverse=True):
+        for file in sorted(_files(), key=lambda file: file.stat().st_atime_ns, reverse=True):
             total += file.stat().st_size
             if total > settings.PREVIEW_BYTES:
                 file.unlink(missing_ok=True)
