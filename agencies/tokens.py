@@ -1,9 +1,9 @@
 """Authenticate users by their tokens: this service's (simplejwt) and Supabase Auth's.
 
 A token names its own algorithm, so each algorithm is accepted only with its own kind of key: HS256 with
-SUPABASE_JWT_SECRET, ES256 with an EC key and RS256 with an RSA key of Supabase's key set. Supabase signs its
-`anon` and `service_role` keys with the same secret; the claims `aud`, `role` and `sub` tell them from users'
-tokens. Source: https://supabase.com/docs/guides/auth/jwts
+SUPABASE_JWT_SECRET, ES256 with an EC key and RS256 with an RSA key of Supabase's key set. Supabase signs
+its `anon` and `service_role` keys with the same secret; the claims `aud`, `role` and `sub` reject them.
+Source: https://supabase.com/docs/guides/auth/jwts
 """
 
 from typing import Any, cast
