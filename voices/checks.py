@@ -35,8 +35,11 @@ def check_deployment(**_: Any) -> list[CheckMessage]:
         hint = "List the host names of this service."
         messages.append(Warning(message, hint=hint, id="voices.W001"))
     if settings.HTTPS and not settings.TRUSTED_PROXIES:
-        message = "DJANGO_HTTPS is on and no proxy is trusted, so pages behind a proxy redirect to
-        themselves." hint = "Set DJANGO_TRUSTED_PROXIES to the number of proxies in front of this service."
+        message = (
+            "DJANGO_HTTPS is on and no proxy is trusted,"
+            " so pages behind a proxy redirect to themselves."
+        )
+        hint = "Set DJANGO_TRUSTED_PROXIES to the number of proxies in front of this service."
         messages.append(Warning(message, hint=hint, id="voices.W002"))
     if settings.ADMINS and settings.EMAIL_BACKEND.endswith("dummy.EmailBackend"):
         message = "ADMINS receive no emails, because EMAIL_URL is not set."
