@@ -1,7 +1,6 @@
-"""`make screenshots`: take the README's pictures of the page, light and dark.
+"""`make screenshots`: take the README's screenshots of the page, light and dark.
 
-The page is served as in production, with the sandbox's voices. Needs Debian's chromium and
-fonts-noto-color-emoji.
+gunicorn serves the page, with the sandbox's voices. Needs Debian's chromium and fonts-noto-color-emoji.
 """
 
 import os
@@ -22,7 +21,7 @@ EMAIL = "anna@agency.example"
 def main() -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
     django.setup()
-    from tests.browser.tab import Tab, opened_browser
+    from tests.browser.tab import Tab, open_browser
     from tests.support.seeding import add_agency, add_user
 
     FOLDER.mkdir(exist_ok=True)
@@ -30,13 +29,13 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         Sandbox() as sandbox,
         own_project(None, Path(folder), ULTRAVOX_API_URL=sandbox.url) as project,
-        opened_browser() as browser,
+        open_browser() as browser,
     ):
         project.manage("migrate", "-v", "0")
         add_user(project, add_agency(project, key=API_KEY), EMAIL)
         make_history(project, sandbox)
         url = project.serve()
-        sandbox.latency = 3  # seconds: pages are seen to come, and a voice to be waited for
+        sandbox.latency = 3  # seconds, to show a sync in progress
         for name in ("light", "dark"):
             page = browser.new_page(viewport={"width": 1240, "height": 800}, color_scheme=name)
             Tab(page, url, Path(folder)).log_in(EMAIL)
@@ -47,18 +46,18 @@ def main() -> None:
 
 
 def make_history(project: Project, sandbox: Sandbox) -> None:
-    """Sync several times, and fail once; a voice is no longer listed in the end."""
+    """Sync several times. One sync fails, and a later one no longer lists Amélie."""
     for number in range(9):
         sandbox.latency = (0.1, 0.4, 0.2)[number % 3]
         sandbox.fault = FAULTS["html"] if number == 4 else None
         if number == 6:
-            [gone] = [voice for voice in sandbox.api.voices if voice["name"] == "Amélie"]
-            sandbox.api.voices.remove(gone)
+            [amelie] = [voice for voice in sandbox.api.voices if voice["name"] == "Amélie"]
+            sandbox.api.voices.remove(amelie)
         project.manage("sync_voices")
 
 
 def use(page: Page) -> None:
-    """Choose a voice, take some into the shortlist, start a sync, and play one."""
+    """Select a voice, add some to the shortlist, start a sync, and play a voice."""
     rows = page.get_by_role("list", name="Voices").get_by_role("listitem")
     rows.first.wait_for()
     rows.nth(1).get_by_role("radio").check()
