@@ -44,21 +44,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.submitted.append(parse_qs(body))
             self._respond(200, "text/html", "<!doctype html><title>Saved</title>")
             return
-        user, now = self.server.user, int(time.time())
+        user, end = self.server.user, int(time.time()) + 3600
         assert user is not None
-        claims = {
-            "sub": str(user.pk),
-            "aud": "authenticated",
-            "iss": f"{self.server.url}/auth/v1",
-            "exp": now + 3600,
-            "role": "authenticated",
-        }
+        role = {"aud": "authenticated", "role": "authenticated"}
+        claims = role | {"sub": str(user.pk), "iss": f"{self.server.url}/auth/v1", "exp": end}
         session = {
             "access_token": jwt.encode(claims, SECRET, "HS256"),
             "token_type": "bearer",
             "expires_in": 3600,
-            "expires_at": now + 3600,
-            "refresh_token": "once",
+            "expires_at": end,
+            "refresh_token": "any",
             "user": {"id": str(user.pk), "email": user.email},
         }
         self._respond(200, "application/json", json.dumps(session))

@@ -86,9 +86,8 @@ def test_a_selected_voice_outside_the_list_is_named(anna: Tab, site: Site) -> No
     page.evaluate(OTHER)
     page.evaluate("(id) => { other.value = id; document.body.replaceChildren(other) }", last)
     page.get_by_text("Selected: 雅婷 4").wait_for()
-    for count in (100, 150):
-        page.get_by_role("button", name="Load more").click()
-        wait_until(page, lambda count=count: anna.rows().count() >= count, "more rows")
+    page.get_by_role("button", name="Load more").click()
+    wait_until(page, lambda: anna.rows().count() >= 100, "more rows")
     assert len([url for url in urls if f"/{last}/" in url]) == 1
     page.evaluate("other.value = 'gone'")
     page.get_by_text("The selected voice (gone) is no longer available.").wait_for()
@@ -122,19 +121,6 @@ def test_the_width_does_not_depend_on_the_parent(anna: Tab, parent: str) -> None
     anna.rows().first.wait_for()
     assert anna.page.locator("voice-picker").evaluate("(it) => it.offsetWidth") > 600
     anna.look("width", (320,))
-
-
-def test_filters_without_a_choice_on_the_screen_remain(anna: Tab) -> None:
-    page = anna.page
-    anna.open("/?language=da-DK&language=xx-YY&listed=true")
-    anna.wait_for_count("7 voices")
-    assert page.get_by_role("checkbox", name="Danish (Denmark)").is_checked()
-    assert page.get_by_role("checkbox", name="xx-yy").is_checked()
-    page.get_by_role("checkbox", name="French 12").check()
-    anna.wait_for_count("19 voices")
-    assert page.url.endswith("?language=da-DK&language=xx-YY&language=fr&listed=true")
-    page.get_by_role("checkbox", name="Available in Ultravox").uncheck()
-    wait_until(page, lambda: "listed" not in page.url, "an address without the filter")
 
 
 def test_a_sync_leaves_the_list_in_place(anna: Tab, site: Site) -> None:
