@@ -1,10 +1,10 @@
-"""A dashboard on another origin, and in one its Supabase project, which logs everybody in."""
+"""A dashboard on another origin, which is also its Supabase project and signs everyone in."""
 
 import json
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs
 
 import jwt
@@ -15,7 +15,7 @@ SECRET = "the-supabase-jwt-secret-of-the-tests-0123456789"
 
 
 class Dashboard(ThreadingHTTPServer):
-    """A server; a context manager. `files` are types and texts, by path."""
+    """A server, to be used as a context manager. `files` maps a path to a content type and a text."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -24,15 +24,10 @@ class Dashboard(ThreadingHTTPServer):
         self.headers: dict[str, str] = {}
         self.user: User | None = None
         self.submitted: list[dict[str, list[str]]] = []
-
-    def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self.serve_forever, args=[0.01])
-        self._thread.start()
-        return self
+        threading.Thread(target=self.serve_forever, args=[0.01], daemon=True).start()
 
     def __exit__(self, *error: object) -> None:
         self.shutdown()
-        self._thread.join()
         self.server_close()
 
 
@@ -41,34 +36,29 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         kind, text = self.server.files.get(self.path, ("", ""))
-        self._answer(200 if kind else 404, kind or "text/plain", text)
+        self._respond(200 if kind else 404, kind or "text/plain", text)
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         if self.path == "/assistants":
             self.server.submitted.append(parse_qs(body))
-            self._answer(200, "text/html", "<!doctype html><title>Saved</title>")
+            self._respond(200, "text/html", "<!doctype html><title>Saved</title>")
             return
-        user, now = self.server.user, int(time.time())
+        user, end = self.server.user, int(time.time()) + 3600
         assert user is not None
-        claims = {
-            "sub": str(user.pk),
-            "aud": "authenticated",
-            "iss": f"{self.server.url}/auth/v1",
-            "exp": now + 3600,
-            "role": "authenticated",
-        }
+        role = {"aud": "authenticated", "role": "authenticated"}
+        claims = role | {"sub": str(user.pk), "iss": f"{self.server.url}/auth/v1", "exp": end}
         session = {
             "access_token": jwt.encode(claims, SECRET, "HS256"),
             "token_type": "bearer",
             "expires_in": 3600,
-            "expires_at": now + 3600,
-            "refresh_token": "once",
+            "expires_at": end,
+            "refresh_token": "any",
             "user": {"id": str(user.pk), "email": user.email},
         }
-        self._answer(200, "application/json", json.dumps(session))
+        self._respond(200, "application/json", json.dumps(session))
 
-    def _answer(self, status: int, kind: str, text: str) -> None:
+    def _respond(self, status: int, kind: str, text: str) -> None:
         body = text.encode()
         self.send_response(status)
         for name, value in self.server.headers.items():

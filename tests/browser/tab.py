@@ -1,4 +1,4 @@
-"""A tab of Debian's Chromium, and what a person sees and hears in it."""
+"""A tab of Debian's Chromium, and helpers to use the page in it."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -17,8 +17,8 @@ needs_chromium = pytest.mark.skipif(
 
 
 @contextlib.contextmanager
-def opened_browser() -> Iterator[Any]:
-    """Yield a browser, for this test: its event loop in this thread would keep others from the database."""
+def open_browser() -> Iterator[Any]:
+    """Open a browser. Until it is closed, its event loop blocks Django's database in this thread."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(
@@ -30,68 +30,71 @@ def opened_browser() -> Iterator[Any]:
 
 
 class Tab:
-    """A page of the browser on one site, which may ask others, and what went wrong on it."""
+    """A tab on one site. It records the page's errors, and requests to hosts other than `hosts`."""
 
-    def __init__(self, page: Any, site: str, folder: Path, others: tuple[str, ...] = ()) -> None:
+    def __init__(self, page: Any, site: str, folder: Path, hosts: tuple[str, ...] = ()) -> None:
         self.page, self.site, self.folder = page, site, folder
         self.errors: list[str] = []
-        page.on("console", lambda it: self._note(it.text, it.type in ("error", "warning")))
-        page.on("pageerror", lambda error: self._note(error))
-        # A page may be left while it is still loading, its icon for example; so may a sound.
-        page.on("requestfailed", lambda it: self._note(it.url, it.failure != "net::ERR_ABORTED"))
+        page.set_default_timeout(10_000)
+        page.on("console", lambda it: self._record(it.text, it.type in ("error", "warning")))
+        page.on("pageerror", lambda error: self._record(error))
+        # Leaving a page aborts its requests, for its icon or a preview.
+        page.on("requestfailed", lambda it: self._record(it.url, it.failure != "net::ERR_ABORTED"))
         page.on(
             "response",
-            lambda it: self._note(
-                it.url, it.status >= 400 or not it.url.startswith((site, *others))
+            lambda it: self._record(
+                it.url, it.status >= 400 or not it.url.startswith((site, *hosts))
             ),
         )
 
-    def _note(self, what: Any, is_wrong: bool = True) -> None:
-        if is_wrong:
-            self.errors.append(f"{self.page.url}: {what}")
+    def _record(self, error: Any, is_error: bool = True) -> None:
+        if is_error:
+            self.errors.append(f"{self.page.url}: {error}")
 
     def open(self, address: str) -> None:
         self.page.goto(self.site + address)
 
+    def open_html(self, html: str) -> None:
+        """Open a page with this HTML on the site's origin."""
+        body = f"<!doctype html><title>Test</title>{html}"
+        self.page.route("**/test", lambda it: it.fulfill(content_type="text/html", body=body))
+        self.open("/test")
+
     def log_in(self, email: str, address: str = "/") -> None:
-        """Open an address, which asks for a login first."""
+        """Open an address, which requires to sign in first."""
         self.open(address)
-        self.enter(email, PASSWORD)
+        self.page.locator("input[name=username]").fill(email)
+        self.page.locator("input[name=password]").fill(PASSWORD)
+        self.page.locator("form [type=submit]").click()
         self.page.wait_for_url(self.site + address)
 
-    def enter(self, email: str, password: str) -> None:
-        self.page.get_by_label("E-mail address").fill(email)
-        self.page.get_by_label("Password").fill(password)
-        self.page.get_by_role("button", name="Log in").click()
-
     def look(self, name: str = "", widths: tuple[int, ...] = (1280, 800)) -> None:
-        """Take a picture at each width, and refuse a page that is broken, or wider than the window."""
+        """Take a screenshot at each width. The page must be free of errors and fit the window."""
         name = name or self.page.url.removeprefix(self.site).strip("/").replace("/", "-")
         for width in widths:
             self.page.set_viewport_size({"width": width, "height": 800})
             self.page.screenshot(path=self.folder / f"{name}-{width}.png")
             wide = self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
             assert wide <= 0, f"{name} is wider than {width} by {wide}"
-        assert self.errors == [], name
+        assert self.errors == [], f"{name}: {self.errors}"
 
     def check(self, name: str, *, provoked: bool = False) -> None:
-        """Look, on a phone, too, and refuse what keeps people from using the page, light or dark.
+        """Check that the page is accessible, dark and light, and look at it, also on a phone.
 
-        What was noted as wrong so far is forgotten if it was provoked.
+        `provoked`: the test caused the errors so far, so they are ignored.
         """
         if provoked:
             self.errors.clear()
         for scheme in ("dark", "light"):
             self.page.emulate_media(color_scheme=scheme)
-            found = Axe().run(self.page)
-            assert not found.violations_count, f"{name}, {scheme}: {found.generate_report()}"
+            result = Axe().run(self.page)
+            assert not result.violations_count, f"{name}, {scheme}: {result.generate_report()}"
             self.look(f"{name}-{scheme}", (320, 1280))
 
     def rows(self) -> Any:
         return self.page.get_by_role("list", name="Voices").get_by_role("listitem")
 
     def row(self, name: str) -> Any:
-        """Return the row of a voice."""
         radio = self.page.get_by_role("radio", name=name, exact=True)
         return self.rows().filter(has=radio)
 
@@ -101,18 +104,44 @@ class Tab:
     def wait_for_count(self, text: str) -> None:
         self.page.get_by_role("status").get_by_text(text, exact=True).wait_for()
 
+    def sync(self) -> None:
+        self.page.get_by_role("button", name="Sync from Ultravox").click()
+
+    def wait_for_sync_status(self, text: str) -> None:
+        """Wait for a text in the status of the sync."""
+        region = self.page.get_by_role("region", name="Sync")
+        region.get_by_role("status").get_by_text(text).wait_for()
+
+    def record_played(self) -> list[str]:
+        """Return a list that grows by the name of each voice that plays."""
+        names: list[str] = []
+        self.page.expose_function("record", lambda name: names.append(name))
+        listen = "document.addEventListener('voice-play', (it) => record(it.detail.name))"
+        self.page.evaluate(listen)
+        return names
+
+    def search(self, text: str) -> None:
+        self.page.get_by_role("searchbox", name="Search voices").fill(text)
+
+    def shortlist(self, *names: str) -> None:
+        for name in names:
+            self.row(name).get_by_role("button", name=f"Shortlist {name}", exact=True).click()
+
+    def play(self, name: str) -> None:
+        self.row(name).get_by_role("button", name=f"Play {name}", exact=True).click()
+
     def heard(self) -> float:
-        """Return how many seconds of the voice that plays were heard."""
+        """Return the seconds of the current preview that have played."""
         audio = self.page.locator("audio")
         return float(audio.evaluate("(it) => it.currentTime")) if audio.count() else 0.0
 
     def focused(self) -> tuple[str, float]:
-        """Return the accessible name of what has the focus, in whichever shadow, and where it ends."""
+        """Return the accessible name and the bottom edge of the focused element, in any shadow tree."""
         name, bottom = self.page.evaluate(FOCUSED)
         return name, bottom
 
     def tab_to(self, name: str) -> None:
-        """Press Tab until what is called so has the focus."""
+        """Press Tab until the element with this name has the focus."""
         for _ in range(80):
             self.page.keyboard.press("Tab")
             if self.focused()[0] == name:
@@ -121,17 +150,17 @@ class Tab:
 
 
 FOCUSED = """() => {
-  let found = document.activeElement;
-  while (found?.shadowRoot?.activeElement) found = found.shadowRoot.activeElement;
-  const name = found.ariaLabel || found.labels?.[0]?.innerText || found.innerText || '';
-  return [name, found.getBoundingClientRect().bottom];
+  let focus = document.activeElement;
+  while (focus?.shadowRoot?.activeElement) focus = focus.shadowRoot.activeElement;
+  const name = focus.ariaLabel || focus.labels?.[0]?.innerText || focus.innerText || '';
+  return [name, focus.getBoundingClientRect().bottom];
 }"""
 
 
-def wait_until(page: Any, condition: Callable[[], bool], what: str) -> None:
-    """Wait for a condition of the page, whose events go on, for up to ten seconds."""
+def wait_until(page: Any, condition: Callable[[], bool], event: str) -> None:
+    """Wait up to ten seconds for a condition, while the page handles its events."""
     for _ in range(200):
         if condition():
             return
         page.wait_for_timeout(50)
-    raise AssertionError(f"{what} did not come")
+    raise AssertionError(f"{event} did not come")

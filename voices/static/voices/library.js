@@ -1,21 +1,21 @@
 // @ts-check
-/** The page at `/`: the picker, whose state the address bar holds, and the syncs. A client of the API alone. */
+/** The page at `/`: the picker, with its state in the address bar, and the syncs. */
 
-import { ago, ApiError, Client, element, signIn, VoicePicker } from "./voice-picker.js";
+import { ago, ApiError, Client, element, signInLink, VoicePicker } from "./voice-picker.js";
 
 /** @import { Run } from "./types" */
 
 const RUNS = 20; // on the plot
-const SOON = 700; // milliseconds between two looks at a sync under way
-const LATER = 15_000; // where there is none
+const SYNC_INTERVAL = 700; // milliseconds between two requests during a sync
+const IDLE_INTERVAL = 15_000;
 
 const client = new Client();
 const picker = /** @type {VoicePicker} */ (document.querySelector("voice-picker"));
 const button = /** @type {HTMLButtonElement | null} */ (document.querySelector("#sync"));
 const card = get("#sync-state");
-const words = get("#sync-state [role=status]");
-const more = get("#sync-state small");
-const bar = /** @type {HTMLProgressElement} */ (get("#sync-state progress"));
+const message = get("#sync-state [role=status]");
+const detail = get("#sync-state small");
+const progress = /** @type {HTMLProgressElement} */ (get("#sync-state progress"));
 const plot = get("#history div");
 
 /** @param {string} selector */
@@ -26,124 +26,126 @@ function get(selector) {
 // The address bar
 
 picker.query = new URLSearchParams(location.search);
-let typed = false; // whether the newest entry of the browser's history is for words that are being typed
+let wasTyping = false; // then the next keystroke replaces the newest entry of the browser's history
 picker.addEventListener("voice-find", (event) => {
 	const isTyping = /** @type {CustomEvent} */ (event).detail.name === "search";
 	const query = picker.query.toString();
 	const address = query ? `?${query}` : location.pathname;
-	if (isTyping && typed) history.replaceState(null, "", address);
+	if (isTyping && wasTyping) history.replaceState(null, "", address);
 	else history.pushState(null, "", address);
-	typed = isTyping;
+	wasTyping = isTyping;
 });
 addEventListener("popstate", () => {
-	typed = false;
+	wasTyping = false;
 	picker.query = new URLSearchParams(location.search);
 });
 
 // Syncs
 
-let isOurs = false; // whether a sync that was started here is under way
-/** @type {number | null | undefined} the newest run that has ended, when we looked last */
-let newest;
-/** @type {Run | null} the one whose outcome is shown */
-let told = null;
+let isSyncing = false; // a sync that this page started is running
+/** @type {number | null | undefined} The id of the newest finished run, at the last poll. */
+let lastRunId;
+/** @type {Run | null} The run with its outcome on the screen. */
+let shownRun = null;
 let plotted = "";
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let timer;
 
 /**
- * Say how a sync goes, or went.
+ * Show the state or the outcome of a sync.
  *
  * @param {string} text
- * @param {string} [detail]
- * @param {{ failed?: boolean, link?: HTMLElement | "" }} [how]
+ * @param {string} [note]
+ * @param {{ failed?: boolean, link?: HTMLElement | "" }} [options]
  */
-function say(text, detail = "", { failed = false, link = "" } = {}) {
-	told = null;
+function showMessage(text, note = "", { failed = false, link = "" } = {}) {
+	shownRun = null;
 	card.hidden = false;
 	card.classList.toggle("failed", failed);
-	if (words.textContent !== text) words.textContent = text; // read out once
-	more.replaceChildren(detail, " ", link);
-	bar.hidden = true;
+	if (message.textContent !== text) message.textContent = text; // screen readers read it once
+	detail.replaceChildren(note, " ", link);
+	progress.hidden = true;
 }
 
 /** @param {Run} run */
-function sayProgress(run) {
-	const of = run.total === null ? "" : ` of ${run.total.toLocaleString("en")}`;
-	const who = run.started_by ? ` by ${run.started_by}` : run.trigger === "schedule" ? " by the schedule" : "";
+function showProgress(run) {
+	const total = run.total === null ? "" : ` of ${run.total.toLocaleString("en")}`;
+	const starter = run.started_by ? ` by ${run.started_by}` : run.trigger === "schedule" ? " by the schedule" : "";
 	const seconds = Math.max(0, Math.round((Date.now() - Date.parse(run.started_at)) / 1000));
-	const far = run.pages ? `${run.voices.toLocaleString("en")}${of} voices, page ${run.pages}` : "waiting for Ultravox";
-	say("Syncing from Ultravox…", `${far} · started${who} ${seconds} s ago`);
-	bar.hidden = false;
+	const fetched = `${run.voices.toLocaleString("en")}${total} voices (page ${run.pages}).`;
+	const state = run.pages ? fetched : "Waiting for Ultravox…";
+	showMessage("Syncing from Ultravox…", `${state} Started${starter} ${seconds} s ago`);
+	progress.hidden = false;
 	if (run.total && run.pages) {
-		bar.max = run.total;
-		bar.value = run.voices;
-	} else bar.removeAttribute("value");
+		progress.max = run.total;
+		progress.value = run.voices;
+	} else progress.removeAttribute("value");
 }
 
 /** @param {ApiError} error */
-function sayError(error) {
+function showError(error) {
 	if (error.isSignedOut) {
-		say("Your session has ended.", "", { failed: true, link: signIn(picker.getAttribute("login") ?? "") });
-	} else say(error.message, "", { failed: true });
+		showMessage("Your session has expired.", "", { failed: true, link: signInLink(picker.getAttribute("login") ?? "") });
+	} else showMessage(error.message, "", { failed: true });
 }
 
 /** @param {Run} run */
-function sayOutcome(run) {
-	const skipped = run.skipped ? ` ${run.skipped} records could not be stored.` : "";
-	const message = run.message?.replace(/[^.]$/, "$&.") ?? "The sync failed.";
-	say(message + skipped, ago(run.finished_at ?? run.started_at), { failed: run.status !== "succeeded" });
-	told = run;
+function showOutcome(run) {
+	const outcome = run.message?.replace(/[^.)]$/, "$&.") ?? "The sync failed.";
+	const voices = run.skipped === 1 ? "1 voice was" : `${run.skipped} voices were`;
+	const skipped = run.skipped ? ` ${voices} skipped because Ultravox sent invalid data.` : "";
+	showMessage(outcome + skipped, ago(run.finished_at ?? run.started_at), { failed: run.status !== "succeeded" });
+	shownRun = run;
 }
 
 async function sync() {
-	if (!button || isOurs) return;
-	isOurs = true;
+	if (!button || isSyncing) return;
+	isSyncing = true;
 	button.ariaDisabled = "true";
-	say("Syncing from Ultravox…");
-	bar.hidden = false;
-	bar.removeAttribute("value");
-	look(SOON / 2);
+	showMessage("Syncing from Ultravox…");
+	progress.hidden = false;
+	progress.removeAttribute("value");
+	poll(SYNC_INTERVAL / 2);
 	try {
 		const token = /(?:^|; )csrftoken=([^;]*)/.exec(document.cookie)?.[1] ?? "";
-		await client.ask("/api/voices/sync/", { method: "POST", headers: { "X-CSRFToken": token } });
-		newest ??= null; // what comes is news
+		await client.request("/api/voices/sync/", { method: "POST", headers: { "X-CSRFToken": token } });
+		lastRunId ??= null; // so that poll() shows this run's outcome
 	} catch (error) {
 		if (!(error instanceof ApiError)) throw error;
-		sayError(error);
+		showError(error);
 	} finally {
-		isOurs = false;
+		isSyncing = false;
 		button.ariaDisabled = null;
 	}
-	look(); // tells how it ended
+	poll();
 }
 button?.addEventListener("click", sync);
 
 /**
- * Look at the last syncs, again and again, and show those that a colleague or the schedule started, too.
+ * Show the last syncs now and then, including those that colleagues or the schedule started.
  *
  * @param {number} [delay]  In milliseconds.
  */
-function look(delay = 0) {
+function poll(delay = 0) {
 	clearTimeout(timer);
 	timer = setTimeout(async () => {
-		let wait = LATER;
+		let wait = IDLE_INTERVAL;
 		try {
-			const { results } = await client.ask(`/api/sync-runs/?page_size=${RUNS}`);
+			const { results } = await client.request(`/api/sync-runs/?page_size=${RUNS}`);
 			wait = showRuns(results);
 		} catch (error) {
 			if (!(error instanceof ApiError)) throw error;
-			if (error.code === "not_agency_user") return; // staff who may not view the history
-			if (isOurs) wait = SOON;
-			else if (!bar.hidden) sayError(error);
+			if (error.code === "not_agency_user") return; // staff without permission to view the history
+			if (isSyncing) wait = SYNC_INTERVAL;
+			else if (!progress.hidden) showError(error);
 		}
-		look(document.hidden ? LATER : wait);
+		poll(document.hidden ? IDLE_INTERVAL : wait);
 	}, delay);
 }
-document.addEventListener("visibilitychange", () => document.hidden || look());
+document.addEventListener("visibilitychange", () => document.hidden || poll());
 
 /**
- * Show the last syncs; return when to look again, in milliseconds.
+ * Show the last syncs, and return the delay before the next poll in milliseconds.
  *
  * @param {Run[]} runs  Newest first.
  */
@@ -151,20 +153,20 @@ function showRuns(runs) {
 	const open = runs.find((run) => run.status === "running");
 	const ended = runs.filter((run) => run.status !== "running");
 	const [last] = ended;
-	if (open) sayProgress(open);
-	else if (!isOurs && last) {
-		const isNews = newest !== undefined && last.id !== newest;
-		if (isNews || told?.id === last.id || (newest === undefined && last.status !== "succeeded")) sayOutcome(last);
+	if (open) showProgress(open);
+	else if (!isSyncing && last) {
+		const isNews = lastRunId !== undefined && last.id !== lastRunId;
+		if (isNews || shownRun?.id === last.id || (lastRunId === undefined && last.status !== "succeeded")) showOutcome(last);
 		if (isNews) picker.refresh();
 	}
-	if (!isOurs && (!open || newest === undefined)) newest = last?.id ?? null;
+	if (!isSyncing && (!open || lastRunId === undefined)) lastRunId = last?.id ?? null;
 	showPlot(ended);
-	return open || isOurs ? SOON : LATER;
+	return open || isSyncing ? SYNC_INTERVAL : IDLE_INTERVAL;
 }
 
 // The plot
 
-const WIDTH = 10; // of a bar with its gap
+const WIDTH = 10; // of a bar and its gap
 const HEIGHT = 44;
 
 /** @param {Run} run */
@@ -177,12 +179,12 @@ function facts(run) {
 }
 
 /**
- * Draw how many voices each sync wrote, above how long it took; a cross marks one that failed.
+ * Draw the voices and, below, the duration of each sync. A cross marks a failed sync.
  *
  * @param {Run[]} runs  Newest first.
  */
 function showPlot(runs) {
-	if (plotted === JSON.stringify(runs)) return; // somebody may be reading it
+	if (plotted === JSON.stringify(runs)) return; // a screen reader may be reading the table
 	plotted = JSON.stringify(runs);
 	get("#history").hidden = !runs.length;
 	const most = Math.max(1, ...runs.map((run) => run.synced));
@@ -190,18 +192,18 @@ function showPlot(runs) {
 	const bars = runs.map((run, place) => {
 		const x = (RUNS - 1 - place) * WIDTH;
 		const voices = Math.max(1, (run.synced / most) * HEIGHT);
-		const took = Math.max(1, (secondsOf(run) / longest) * (HEIGHT / 2));
+		const duration = Math.max(1, (secondsOf(run) / longest) * (HEIGHT / 2));
 		const mark = run.status === "succeeded"
 			? `<rect x="${x}" y="${HEIGHT - voices}" width="${WIDTH - 3}" height="${voices}"/>`
 			: `<path d="M${x} ${HEIGHT - 8}l7 7m0 -7l-7 7"/>`;
 		return `<g><title></title>${mark}
-			<rect class="took" x="${x}" y="${HEIGHT + 4}" width="${WIDTH - 3}" height="${took}"/></g>`;
+			<rect class="duration" x="${x}" y="${HEIGHT + 4}" width="${WIDTH - 3}" height="${duration}"/></g>`;
 	});
 	plot.innerHTML = `<svg viewBox="0 0 ${RUNS * WIDTH} ${HEIGHT * 1.5 + 6}" aria-hidden="true">${bars.join("")}</svg>`;
 	for (const [place, title] of plot.querySelectorAll("title").entries()) {
 		title.textContent = facts(/** @type {Run} */ (runs[place])).join(", ");
 	}
-	const caption = `Voices, up to ${most.toLocaleString("en")}; below, seconds, up to ${longest.toFixed(1)}`;
+	const caption = `Voices per sync (max ${most.toLocaleString("en")}) · Duration (max ${longest.toFixed(1)} s)`;
 	const head = ["Started", "Outcome", "Duration", "Message"].map((name) => element("th", { scope: "col" }, name));
 	const rows = runs.map((run) => element("tr", {}, ...facts(run).map((text) => element("td", {}, text))));
 	const table = element("table", {},
@@ -211,4 +213,4 @@ function showPlot(runs) {
 }
 
 /** @type {HTMLDetailsElement} */ (get("#history")).open = matchMedia("(min-width: 50rem)").matches;
-look();
+poll();

@@ -1,4 +1,4 @@
-/** What the API answers, as far as the pages read it; browsers do not load this. */
+/** The fields of the API's responses that the pages read. For the type check only; browsers do not load it. */
 
 type Optional =
 	| "description" | "language_label" | "primary_language" | "ownership" | "billing_style"
@@ -33,16 +33,16 @@ export type Run = {
 	message: string | null;
 };
 
-/** Of a user; none where nobody is signed in. */
+/** A user's access token, or nothing if the user is signed out. */
 export type Token = string | null | undefined;
 
-/** A value of a filter, as the API's parameter takes it. */
+/** A value of a filter. */
 export type Choice = {
 	value: string;
 	label: string;
 	count: number;
 	checked: boolean;
-	/** Whether some of its regions are checked. */
+	/** Some regions of this language are checked. */
 	mixed?: boolean;
 	region?: boolean;
 };

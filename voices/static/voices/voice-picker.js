@@ -1,14 +1,14 @@
 // @ts-check
 /**
- * `<voice-picker>`: find a voice, hear it, choose it; and `<voice-play>`, its button that plays a voice.
+ * The elements `<voice-picker>`, to find, play and select a voice, and `<voice-play>`, its play button.
  *
- * A client of the API of the service that this file came from, or that `src` names: docs/embedding.md.
+ * They use the API of the service at `src`, by default the origin of this file. See docs/embedding.md.
  */
 
 /** @import { Choice, Facet, LastSync, Listing, Token, Voice } from "./types" */
 
 /**
- * Make an element with properties and children.
+ * Create an element with properties and children.
  *
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag
@@ -17,26 +17,22 @@
  * @returns {HTMLElementTagNameMap[Tag]}
  */
 export function element(tag, properties = {}, ...children) {
-	const made = document.createElement(tag);
-	Object.assign(made, properties);
-	made.append(...children);
-	return made;
+	const node = document.createElement(tag);
+	Object.assign(node, properties);
+	node.append(...children);
+	return node;
 }
 
-/** @param {Element} on @param {string} name @param {unknown} value  None removes the attribute. */
-function set(on, name, value) {
-	if (value) on.setAttribute(name, String(value));
-	else on.removeAttribute(name);
+/** @param {Element} target @param {string} name @param {unknown} value  A falsy value removes the attribute. */
+function setOrRemove(target, name, value) {
+	if (value) target.setAttribute(name, String(value));
+	else target.removeAttribute(name);
 }
 
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 const UNITS = /** @type {const} */ ([["day", 86400], ["hour", 3600], ["minute", 60]]); // in seconds
 
-/**
- * Say how long ago a time was.
- *
- * @param {string} time  In ISO 8601.
- */
+/** @param {string} time  In ISO 8601. */
 export function ago(time) {
 	const seconds = (Date.now() - Date.parse(time)) / 1000;
 	for (const [unit, length] of UNITS) {
@@ -45,63 +41,60 @@ export function ago(time) {
 	return "just now";
 }
 
-/** An error of the API, with its `code`, or `unreachable`. */
+/** An error from the API, with its `code`, or with the code `unreachable`. */
 export class ApiError extends Error {
-	/** @param {string} code @param {string} message  A sentence for a person. */
+	/** @param {string} code @param {string} message */
 	constructor(code, message) {
 		super(message);
 		this.code = code;
 	}
 
-	/** Whether its reader has to sign in. */
 	get isSignedOut() {
 		return ["not_authenticated", "invalid_token"].includes(this.code);
 	}
 }
 
-const away = () => new ApiError("unreachable", "The voice service does not answer. Try again in a moment.");
+const unreachable = () => new ApiError("unreachable", "The voice service isn't responding. Try again in a moment.");
 
 /**
- * Make a link to a login that leads back here.
+ * Create a link to the sign-in page, which returns to the current view.
  *
- * @param {string} login  Its address.
+ * @param {string} login  The address of the sign-in page.
  */
-export function signIn(login) {
+export function signInLink(login) {
 	const url = new URL(login, location.href);
 	url.searchParams.set("next", location.pathname + location.search + location.hash);
-	return element("a", { href: url.href }, "Sign in again");
+	return element("a", { href: url.href }, "Sign in");
 }
 
 /**
- * Return what an answer's JSON holds.
- *
  * @param {Response} response
- * @throws {ApiError}  If it is an error, or no JSON.
+ * @throws {ApiError}  If the response is an error or not JSON.
  */
-async function content(response) {
+async function readJson(response) {
 	const body = await response.json().catch(() => null);
 	if (response.ok && body) return body;
-	if (response.ok) throw away(); // half of it
-	const message = body?.message ?? `The voice service answered with status ${response.status}. Try again later.`;
+	if (response.ok) throw unreachable(); // the response was cut off
+	const message = body?.message ?? `The voice service had a problem (${response.status}). Try again later.`;
 	throw new ApiError(body?.code ?? "internal_error", message);
 }
 
-const ORIGIN = new URL(import.meta.url).origin; // of the service that this file came from
+const ORIGIN = new URL(import.meta.url).origin;
 
-/** The API, for a user with a session or a token. */
+/** A client of the API, with the user's session or token. */
 export class Client {
 	base = ORIGIN;
 	/** @type {(() => Token | Promise<Token>) | null} */
 	accessToken = null;
 
 	/**
-	 * Ask for an address of the API; once more, with another token, where one is refused.
+	 * Send a request. If the token is rejected, try once more with a new one.
 	 *
 	 * @param {string} path
 	 * @param {RequestInit} [options]
 	 * @throws {ApiError}
 	 */
-	async ask(path, options = {}) {
+	async request(path, options = {}) {
 		try {
 			return await this.#send(path, options);
 		} catch (error) {
@@ -118,7 +111,7 @@ export class Client {
 		try {
 			token = await this.accessToken?.();
 		} catch {
-			throw new ApiError("not_authenticated", "You are signed out: sign in again.");
+			throw new ApiError("not_authenticated", "Your session has expired. Sign in again.");
 		}
 		if (token) headers.set("Authorization", `Bearer ${token}`);
 		let response;
@@ -126,20 +119,20 @@ export class Client {
 			response = await fetch(this.base + path, { ...options, headers });
 		} catch (error) {
 			if (options.signal?.aborted) throw error;
-			throw away();
+			throw unreachable();
 		}
-		return content(response);
+		return readJson(response);
 	}
 }
 
 /** @param {string} css */
-function styles(css) {
+function styleSheet(css) {
 	const sheet = new CSSStyleSheet();
 	sheet.replaceSync(css);
 	return sheet;
 }
 
-/** Light and dark, each with a custom property of its own. */
+/** Default colors, light and dark. A custom property overrides each. */
 const COLORS = Object.entries({
 	accent: "#0b5cd5, #7ab0ff", text: "#1b1d21, #eceef1", muted: "#5b6069, #a3a9b3", line: "#dfe1e5, #363a42",
 	control: "#868c96, #767d89", surface: "#fff, #1d2025", chosen: "#eaf2ff, #212d3e", danger: "#b3261e, #ff9d94",
@@ -151,7 +144,7 @@ const COLORS = Object.entries({
 const PLAY = "M5 3v10l8-5z";
 const STOP = "M4 4h8v8H4z";
 const FAILED = "M7 3h2v6H7zM7 11h2v2H7z";
-const PLAY_STYLES = styles(`
+const PLAY_STYLES = styleSheet(`
 	:host { display: inline-block; ${COLORS} }
 	:host([hidden]) { display: none; }
 	button {
@@ -166,7 +159,7 @@ const PLAY_STYLES = styles(`
 	:host([state=failed]) button { color: var(--danger); border-color: currentColor; }
 	:host([state=loading]) button::after, :host([state=playing]) button::after {
 		content: ""; position: absolute; inset: -1px; border-radius: 50%;
-		background: conic-gradient(var(--accent) var(--heard, 25%), var(--line) 0);
+		background: conic-gradient(var(--accent) var(--progress, 25%), var(--line) 0);
 		mask: radial-gradient(closest-side, #0000 calc(100% - 4px), #000 calc(100% - 3px));
 	}
 	:host([state=loading]) button::after { animation: turn 1s linear infinite; }
@@ -174,27 +167,28 @@ const PLAY_STYLES = styles(`
 	@media (prefers-reduced-motion: reduce) { :host([state=loading]) button::after { animation-duration: 8s; } }
 `);
 
-const audio = new Audio(); // one for all buttons: one voice at a time
+const audio = new Audio(); // shared by all buttons, so that one voice plays at a time
 /** @type {VoicePlay | null} */
 let current = null;
-audio.addEventListener("playing", () => current?.started());
-audio.addEventListener("timeupdate", () => current?.progressed());
+audio.addEventListener("playing", () => current?.showPlaying());
+audio.addEventListener("timeupdate", () => current?.showProgress());
 audio.addEventListener("ended", () => current?.end("", true));
-audio.addEventListener("error", () => current?.failed());
+audio.addEventListener("error", () => current?.handleError());
 
 /**
- * A button that plays the preview at `src` of the voice called `name`, and stops it; without `src`, says that there is
- * none. It shows what fails unless somebody cancels its `voice-error`.
+ * A button that plays and stops the preview at `src` of the voice with this `name`.
+ *
+ * If playback fails, it shows the reason, unless a handler cancels its `voice-error` event.
  */
 export class VoicePlay extends HTMLElement {
 	static observedAttributes = ["name", "src", "state"];
 	#button = element("button", { type: "button", part: "button" });
 	#note = element("small", { role: "alert", part: "note" });
-	/** @type {(ended: boolean) => void} */
-	#done = () => {};
-	/** @type {(() => Promise<string | null>) | null} Gives another `src` where a link has expired. */
+	/** @type {(isFinished: boolean) => void} */
+	#resolve = () => {};
+	/** @type {(() => Promise<string | null>) | null} Returns a new `src` when the link has expired. */
 	renew = null;
-	/** @type {Voice | null} for its owner */
+	/** @type {Voice | null} Set by the picker. */
 	voice = null;
 
 	constructor() {
@@ -220,22 +214,22 @@ export class VoicePlay extends HTMLElement {
 		this.stop();
 	}
 
-	/** Play from the beginning, and return whether it was heard to its end. */
+	/** Play from the beginning, and return whether the preview played to its end. */
 	async play() {
 		current?.stop();
 		const source = this.getAttribute("src");
 		if (!source) {
-			this.#report(new ApiError("no_preview", "This voice has no preview to hear."));
+			this.#report(new ApiError("no_preview", "This voice has no preview."));
 			return false;
 		}
 		current = this;
 		this.shadowRoot?.append(audio);
 		this.#state("loading");
 		this.#note.textContent = "";
-		this.style.removeProperty("--heard");
+		this.style.removeProperty("--progress");
 		return new Promise((resolve) => {
-			this.#done = resolve;
-			this.#start(source);
+			this.#resolve = resolve;
+			this.#load(source);
 		});
 	}
 
@@ -244,37 +238,37 @@ export class VoicePlay extends HTMLElement {
 	}
 
 	/** @param {string} source */
-	#start(source) {
+	#load(source) {
 		audio.src = source;
 		audio.play().catch((error) => {
 			if (error.name === "NotAllowedError" && current === this) {
-				this.#report(new ApiError("not_allowed", "The browser did not allow the sound: press play once more."));
+				this.#report(new ApiError("not_allowed", "Your browser blocked playback. Press Play again."));
 			}
-			// Any other is an `error` event, too, or the end of this play.
+			// Other errors also fire an `error` event, or come from stopping.
 		});
 	}
 
-	started() {
-		if (this.getAttribute("state") === "playing") return; // it had stalled
+	showPlaying() {
+		if (this.getAttribute("state") === "playing") return; // playback resumed after a stall
 		this.#state("playing");
 		this.dispatchEvent(new CustomEvent("voice-play", { bubbles: true, composed: true }));
 	}
 
-	progressed() {
-		if (audio.duration) this.style.setProperty("--heard", `${(100 * audio.currentTime) / audio.duration}%`);
+	showProgress() {
+		if (audio.duration) this.style.setProperty("--progress", `${(100 * audio.currentTime) / audio.duration}%`);
 	}
 
-	/** Say why it does not play, which only the API knows; a link that has expired is renewed, once. */
-	async failed() {
+	/** Renew an expired link once; otherwise report the reason, which only the API knows. */
+	async handleError() {
 		const source = audio.src;
-		const error = await reason(source);
+		const error = await previewError(source);
 		if (current !== this || audio.src !== source) return;
 		if (error.isSignedOut && this.renew) {
 			const renewed = await this.renew().catch(() => null);
 			if (current !== this) return;
 			if (renewed && renewed !== source) {
 				this.setAttribute("src", renewed);
-				this.#start(renewed);
+				this.#load(renewed);
 				return;
 			}
 		}
@@ -288,8 +282,8 @@ export class VoicePlay extends HTMLElement {
 		if (this.dispatchEvent(new CustomEvent("voice-error", options))) this.#note.textContent = error.message;
 	}
 
-	/** @param {string} state @param {boolean} ended */
-	end(state, ended) {
+	/** @param {string} state @param {boolean} isFinished */
+	end(state, isFinished) {
 		if (current === this) {
 			current = null;
 			audio.pause();
@@ -298,81 +292,77 @@ export class VoicePlay extends HTMLElement {
 			audio.remove();
 		}
 		this.#state(state);
-		this.#done(ended);
+		this.#resolve(isFinished);
 	}
 
 	/** @param {string} state */
 	#state(state) {
-		set(this, "state", state);
+		setOrRemove(this, "state", state);
 	}
 }
 
 /**
- * Ask for a preview that did not play; what the service answered it keeps for a minute, so this costs nothing.
+ * Request a failed preview again for its error. The service caches the error for a minute, so this costs nothing.
  *
  * @param {string} source
  * @returns {Promise<ApiError>}
  */
-async function reason(source) {
+async function previewError(source) {
 	try {
 		const response = await fetch(source, { redirect: "manual" });
 		if (response.type === "opaqueredirect") {
-			return new ApiError("preview_unavailable", "This preview, which is kept elsewhere, could not be loaded.");
+			return new ApiError("preview_unavailable", "The preview couldn't be loaded from its host.");
 		}
 		if (response.ok) {
 			response.body?.cancel();
-			return new ApiError("preview_unavailable", "This browser cannot play this preview.");
+			return new ApiError("preview_unavailable", "Your browser can't play this preview.");
 		}
-		return await content(response);
+		return await readJson(response);
 	} catch (error) {
 		if (error instanceof ApiError) return error;
-		return away();
+		return unreachable();
 	}
 }
 
 // <voice-picker>
 
-/** Attributes that filter, as they are called on the screen. */
+/** The legend of each filter, by its attribute. */
 const LEGENDS = new Map([
-	["language", "Language"], ["provider", "Provider"], ["billing-style", "Cost"], ["ownership", "Whose"],
-	["listed", "Listing"],
+	["language", "Language"], ["provider", "Provider"], ["billing-style", "Billing"], ["ownership", "Visibility"],
+	["listed", "Availability"],
 ]);
 const FILTERS = [...LEGENDS.keys()];
-const PRESETS = ["search", ...FILTERS, "ordering"]; // the last is no filter
-const SHOWN = 7; // choices of a filter, unless more are asked for
-const SHORTLIST = 4; // voices
-const TYPING = 150; // milliseconds
-const KEPT = 10; // pages that are listed anew together
+const PRESETS = ["search", ...FILTERS, "ordering"];
+const VISIBLE_CHOICES = 7; // of a collapsed filter
+const SHORTLIST_SIZE = 4;
+const TYPING_DELAY = 150; // milliseconds
+const MAX_RELOADED_PAGES = 10;
 const STAR = `<svg viewBox="0 0 16 16" aria-hidden="true"><path d="M8 1.5l2 4.2 4.6.6-3.4 3.2.9 4.6L8 11.8
 	3.9 14.1l.9-4.6L1.4 6.3 6 5.7z"/></svg>`;
 const languageNames = new Intl.DisplayNames(["en"], { type: "language", fallback: "none" });
 
-/** @param {string} tag  Of BCP 47. */
-const languageOf = (tag) => tag.split("-")[0]?.toLowerCase() || tag; // "-" is for none
+/** @param {string} tag  A BCP 47 tag, or "-" for none. */
+const baseLanguage = (tag) => tag.split("-")[0]?.toLowerCase() || tag;
 
 /** @param {string} language */
-function nameOf(language) {
+function languageName(language) {
 	try {
 		return languageNames.of(language);
 	} catch {
-		return undefined; // whatever else Ultravox calls a language
+		return undefined; // not a BCP 47 tag
 	}
 }
 
 /** @param {Voice} voice */
-const called = (voice) => voice.name || voice.id;
+const displayName = (voice) => voice.name || voice.id;
 
-/** @param {string} name  Of an API's parameter, or an attribute. */
-const parameterOf = (name) => name.replace("-", "_");
+/** @param {string} name  The name of an attribute. */
+const parameterName = (name) => name.replace("-", "_");
 
-/**
- * Write a filter's values as an attribute.
- *
- * @param {string[]} values
- */
-const joined = (values) => values.map((value) => value.replaceAll(",", "%2C")).join(",");
+/** @param {string[]} values  A filter's values, to become its attribute. */
+const joinValues = (values) => values.map((value) => value.replaceAll(",", "%2C")).join(",");
 
-const STYLES = styles(`
+const STYLES = styleSheet(`
 	:host {
 		display: block; container-type: inline-size; contain-intrinsic-inline-size: min(60rem, 80vw); min-width: 0;
 		max-width: 100%; color: var(--text); line-height: 1.4; ${COLORS} --radius: var(--voice-picker-radius, 8px);
@@ -407,8 +397,8 @@ const STYLES = styles(`
 	.choice input, input[type=radio] { accent-color: var(--accent); margin: 0; flex: none; }
 	small { color: var(--muted); font-size: .875em; }
 	.head { display: flex; flex-wrap: wrap; gap: 0 8px; align-items: baseline; min-height: 2em; }
-	.head .link, .turn { margin-inline-start: auto; }
-	.chosen { margin: 0 0 8px; overflow-wrap: anywhere; }
+	.head .link, .play-all { margin-inline-start: auto; }
+	.selected { margin: 0 0 8px; overflow-wrap: anywhere; }
 	ul { list-style: none; margin: 0; padding: 0; border: 1px solid var(--line); border-radius: var(--radius); overflow: clip; }
 	ul:empty { border: 0; }
 	ul[aria-busy=true] { opacity: .55; }
@@ -421,8 +411,8 @@ const STYLES = styles(`
 	li + li { border-top: 1px solid var(--line); }
 	li:has(:checked) { background: var(--chosen); }
 	input[type=radio] { width: 18px; height: 18px; }
-	.what, .where { min-width: 0; overflow-wrap: anywhere; }
-	.head p, .note, .what > *, .where > * { margin: 0; }
+	.about, .facts { min-width: 0; overflow-wrap: anywhere; }
+	.head p, .note, .about > *, .facts > * { margin: 0; }
 	.name { font-weight: 600; cursor: pointer; }
 	.name::after { content: ""; position: absolute; inset: 0; }
 	li input, li voice-play, .actions, .note { position: relative; z-index: 1; }
@@ -432,24 +422,24 @@ const STYLES = styles(`
 		font-size: .78em; margin-inline-start: 6px;
 	}
 	.badge.unlisted { color: var(--warning); border-color: currentColor; }
-	.description, .where small { color: var(--muted); font-size: .92em; }
+	.description, .facts small { color: var(--muted); font-size: .92em; }
 	.description { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 1; overflow: hidden; }
 	li:has(:checked) .description { -webkit-line-clamp: none; }
 	.note { flex-basis: 100%; color: var(--danger); font-size: .92em; }
-	.note.calm { color: var(--muted); }
-	.where { font-size: .92em; }
-	.where small { display: block; }
+	.note.info { color: var(--muted); }
+	.facts { font-size: .92em; }
+	.facts small { display: block; }
 	.actions { display: flex; gap: 6px; }
 	.actions button {
 		min-width: 32px; height: 32px; padding: 0 6px; border: 1px solid transparent; border-radius: 6px; background: none;
-		color: var(--muted); font-size: .8em; cursor: pointer;
+		color: var(--muted); font-size: .8em; white-space: nowrap; cursor: pointer;
 	}
 	.actions button:hover { color: var(--accent); border-color: currentColor; }
 	.actions .copy { border-color: var(--line); }
 	svg { width: 18px; height: 18px; fill: none; stroke: currentColor; display: block; margin: auto; }
 	[aria-pressed=true] svg { fill: var(--accent); stroke: var(--accent); }
 	.problem { padding: 36px 16px; text-align: center; border: 1px dashed var(--control); border-radius: var(--radius); }
-	.problem h2 { margin: 0 0 6px; font-size: 1.1em; }
+	.problem h2 { margin: 0 0 6px; font-size: 1.1em; overflow-wrap: anywhere; }
 	.problem p { margin: 0 auto 14px; max-width: 34rem; color: var(--muted); overflow-wrap: anywhere; }
 	.more { display: block; margin: 14px auto; }
 	.shortlist {
@@ -466,7 +456,7 @@ const STYLES = styles(`
 	.unseen, .skip:not(:focus) { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 	@container (max-width: 52rem) {
 		li { grid-template-columns: auto auto minmax(0, 1fr) auto; }
-		.where { grid-column: 3; grid-row: 2; }
+		.facts { grid-column: 3; grid-row: 2; }
 		.description { -webkit-line-clamp: 3; }
 	}
 	@container (max-width: 44rem) {
@@ -481,8 +471,8 @@ const STYLES = styles(`
 	}
 	@container (max-width: 26rem) {
 		li { grid-template-columns: auto minmax(0, 1fr) auto; padding: 12px; }
-		.what, .where { grid-column: 2 / 4; }
-		.where { grid-row: auto; }
+		.about, .facts { grid-column: 2 / 4; }
+		.facts { grid-row: auto; }
 		input[type=radio] { grid-row: 1; }
 		li voice-play { grid-column: 2; }
 		.actions { grid-row: 1; grid-column: 3; }
@@ -494,11 +484,11 @@ const SKELETON = `
 		<input type="search" part="search" aria-label="Search voices" maxlength="1000" autocomplete="off"
 			spellcheck="false" placeholder="Name, language, provider or description">
 		<select part="order" aria-label="Order">
-			<option value="">By name</option>
-			<option value="-name">By name, backwards</option>
-			<option value="primary_language">By language</option>
-			<option value="provider">By provider</option>
-			<option value="-last_synced_at">Newest first</option>
+			<option value="">Name (A–Z)</option>
+			<option value="-name">Name (Z–A)</option>
+			<option value="primary_language">Language</option>
+			<option value="provider">Provider</option>
+			<option value="-last_synced_at">Recently synced</option>
 		</select>
 		<button class="toggle plain" type="button" aria-expanded="false" aria-controls="filters">Filters</button>
 	</div>
@@ -510,10 +500,10 @@ const SKELETON = `
 		<div>
 			<div class="head">
 				<p part="status"><strong role="status">Loading voices…</strong> <small class="synced"></small></p>
-				<button class="link clear" type="button" hidden>Clear filters</button>
+				<button class="link clear" type="button" hidden>Clear all</button>
 			</div>
-			<p class="chosen" part="chosen" hidden></p>
-			<button class="skip plain" type="button">Skip the list</button>
+			<p class="selected" part="chosen" hidden></p>
+			<button class="skip plain" type="button">Skip voice list</button>
 			<ul role="list" aria-label="Voices" part="list" aria-busy="true"></ul>
 			<div class="problem" part="problem" hidden></div>
 			<button class="more plain" type="button" hidden>Load more</button>
@@ -522,14 +512,12 @@ const SKELETON = `
 	</div>
 	<div class="shortlist" part="shortlist" role="group" aria-label="Shortlist" hidden>
 		<strong>Shortlist</strong><span class="chips"></span>
-		<button class="turn plain" type="button">Hear them in turn</button><voice-play hidden></voice-play>
+		<button class="play-all plain" type="button">Play all</button><voice-play hidden></voice-play>
 		<p class="note" hidden></p>
 	</div>
 	<p class="unseen" aria-live="polite"></p>`;
 
-/**
- * Chooses a voice, and takes part in a form as an `<input>` does. docs/embedding.md lists attributes and events.
- */
+/** A form control that selects a voice. docs/embedding.md lists its attributes and events. */
 export class VoicePicker extends HTMLElement {
 	static formAssociated = true;
 	static observedAttributes = ["src", "value", "required", ...PRESETS];
@@ -538,8 +526,8 @@ export class VoicePicker extends HTMLElement {
 	#client = new Client();
 	#root = this.attachShadow({ mode: "open", delegatesFocus: true });
 	#value = "";
-	#isChosen = false; // by somebody: the attribute `value` is then a default, as an <input>'s
-	/** @type {Map<string, { facts: string, voice: Voice, element: HTMLLIElement }>} those of the list, by the voice's id */
+	#isDirty = false; // once it is set, the attribute `value` has no effect, as for an <input>
+	/** @type {Map<string, { facts: string, voice: Voice, element: HTMLLIElement }>} The list's rows, by the voice's id. */
 	#rows = new Map();
 	/** @type {Record<string, Facet[]>} */
 	#facets = {};
@@ -547,11 +535,11 @@ export class VoicePicker extends HTMLElement {
 	#lastSync = null;
 	/** @type {Voice[]} */
 	#shortlist = [];
-	/** @type {Set<string>} filters all of whose values are shown */
-	#opened = new Set();
-	#page = 1; // the last that is shown
-	/** @type {string | null} the query of what is shown */
-	#shown = null;
+	/** @type {Set<string>} Filters that show all their values. */
+	#expanded = new Set();
+	#lastPage = 1;
+	/** @type {string | null} The query of the list on the screen. */
+	#shownQuery = null;
 	/** @type {AbortController | null} */
 	#request = null;
 	/** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -559,8 +547,8 @@ export class VoicePicker extends HTMLElement {
 	/** @type {ReturnType<typeof setInterval> | undefined} */
 	#clock;
 	#observer = new IntersectionObserver(
-		// Whoever goes through the list by keyboard may want to come to its end.
-		(entries) => entries.some((each) => each.isIntersecting) && !this.#list.querySelector(":focus-visible") && this.#more(),
+		// A keyboard user in the list could never reach its end if it kept growing.
+		(entries) => entries.some((each) => each.isIntersecting) && !this.#list.querySelector(":focus-visible") && this.#loadMore(),
 		{ rootMargin: "800px" },
 	);
 
@@ -568,15 +556,15 @@ export class VoicePicker extends HTMLElement {
 		super();
 		this.#root.adoptedStyleSheets = [STYLES];
 		this.#root.innerHTML = SKELETON;
-		this.#search.addEventListener("input", () => this.#find("search", this.#search.value, TYPING));
-		this.#order.addEventListener("change", () => this.#find("ordering", this.#order.value));
+		this.#search.addEventListener("input", () => this.#setParameter("search", this.#search.value, TYPING_DELAY));
+		this.#order.addEventListener("change", () => this.#setParameter("ordering", this.#order.value));
 		this.#get(".clear").addEventListener("click", () => this.#clear());
-		this.#get(".more").addEventListener("click", () => this.#more());
+		this.#get(".more").addEventListener("click", () => this.#loadMore());
 		this.#get(".skip").addEventListener("click", () => this.#get(".end").focus());
 		this.#internals.setFormValue("");
-		this.#root.addEventListener("input", (event) => event.stopPropagation()); // our own comes with the value
-		for (const type of ["voice-play", "voice-error"]) this.#root.addEventListener(type, (event) => this.#heard(event));
-		this.#get(".turn").addEventListener("click", () => this.#hearShortlist());
+		this.#root.addEventListener("input", (event) => event.stopPropagation()); // #select sends one after it sets the value
+		for (const type of ["voice-play", "voice-error"]) this.#root.addEventListener(type, (event) => this.#forwardPlayerEvent(event));
+		this.#get(".play-all").addEventListener("click", () => this.#playShortlist());
 		const toggle = this.#get(".toggle");
 		toggle.addEventListener("click", () => {
 			toggle.ariaExpanded = String(this.#get(".filters").classList.toggle("open"));
@@ -586,7 +574,7 @@ export class VoicePicker extends HTMLElement {
 	connectedCallback() {
 		for (const name of ["accessToken", "query", "value", ...PROPERTIES.keys()]) {
 			if (!Object.hasOwn(this, name)) continue;
-			const value = Reflect.get(this, name); // set before this class was there
+			const value = Reflect.get(this, name); // was set before the class was defined
 			Reflect.deleteProperty(this, name);
 			Reflect.set(this, name, value);
 		}
@@ -606,7 +594,7 @@ export class VoicePicker extends HTMLElement {
 	attributeChangedCallback(name, before, now) {
 		if (before === now) return;
 		if (name === "value") {
-			if (!this.#isChosen) this.#choose(now ?? "");
+			if (!this.#isDirty) this.#setValue(now ?? "");
 		} else if (name === "required") {
 			this.#validate();
 		} else {
@@ -650,8 +638,8 @@ export class VoicePicker extends HTMLElement {
 	}
 
 	formResetCallback() {
-		this.#isChosen = false;
-		this.#choose(this.getAttribute("value") ?? "");
+		this.#isDirty = false;
+		this.#setValue(this.getAttribute("value") ?? "");
 	}
 
 	/** @param {boolean} disabled */
@@ -669,60 +657,60 @@ export class VoicePicker extends HTMLElement {
 	}
 
 	set value(id) {
-		this.#isChosen = true;
-		this.#choose(String(id ?? ""));
+		this.#isDirty = true;
+		this.#setValue(String(id ?? ""));
 	}
 
-	/** @type {Client["accessToken"]} Gives a user's token, where there is no session. */
+	/** @type {Client["accessToken"]} Returns the user's token, if there is no session. */
 	get accessToken() {
 		return this.#client.accessToken;
 	}
 
-	set accessToken(ask) {
-		const isNew = !this.#client.accessToken !== !ask; // frameworks set another function each time they render
-		this.#client.accessToken = ask;
+	set accessToken(getToken) {
+		const isNew = !this.#client.accessToken !== !getToken; // frameworks set a new function on each render
+		this.#client.accessToken = getToken;
 		if (isNew && this.isConnected) this.refresh();
 	}
 
-	// What is looked for
+	// The query
 
-	/** What is looked for, as the API's parameters. */
+	/** The search, the filters and the order, as parameters of the API. */
 	get query() {
 		const query = new URLSearchParams();
 		for (const name of PRESETS) {
-			const values = FILTERS.includes(name) ? this.#wanted(name) : [this.getAttribute(name)];
-			for (const value of values) if (value) query.append(parameterOf(name), value);
+			const values = FILTERS.includes(name) ? this.#values(name) : [this.getAttribute(name)];
+			for (const value of values) if (value) query.append(parameterName(name), value);
 		}
 		return query;
 	}
 
 	set query(query) {
 		for (const name of PRESETS) {
-			const values = query.getAll(parameterOf(name));
-			set(this, name, FILTERS.includes(name) ? joined(values) : values[0]);
+			const values = query.getAll(parameterName(name));
+			setOrRemove(this, name, FILTERS.includes(name) ? joinValues(values) : values[0]);
 		}
 	}
 
 	/** @param {string} name */
-	#wanted(name) {
+	#values(name) {
 		const values = this.getAttribute(name)?.split(",") ?? [];
 		return values.map((value) => value.trim().replaceAll("%2C", ",")).filter(Boolean);
 	}
 
 	/**
-	 * Look for something else, since somebody asked for it.
+	 * Apply a user's change to the query.
 	 *
 	 * @param {string} name
 	 * @param {string} value
 	 * @param {number} [delay]  In milliseconds.
 	 */
-	#find(name, value, delay = 0) {
+	#setParameter(name, value, delay = 0) {
 		this.refresh(delay);
-		set(this, name, value);
+		setOrRemove(this, name, value);
 		this.dispatchEvent(new CustomEvent("voice-find", { bubbles: true, detail: { name } }));
 	}
 
-	#clear(names = PRESETS.slice(0, -1)) {
+	#clear(names = ["search", ...FILTERS]) {
 		for (const name of names) this.removeAttribute(name);
 		this.dispatchEvent(new CustomEvent("voice-find", { bubbles: true, detail: { name: "" } }));
 		this.#search.focus();
@@ -731,7 +719,7 @@ export class VoicePicker extends HTMLElement {
 	// The list
 
 	/**
-	 * List the voices anew.
+	 * Reload the list.
 	 *
 	 * @param {number} [delay]  In milliseconds.
 	 */
@@ -744,31 +732,31 @@ export class VoicePicker extends HTMLElement {
 		}, delay);
 	}
 
-	#more() {
+	#loadMore() {
 		const isBusy = this.#list.ariaBusy === "true" || this.#timer !== undefined;
-		if (!isBusy && !this.#get(".more").hidden) this.#load(this.#page + 1);
+		if (!isBusy && !this.#get(".more").hidden) this.#load(this.#lastPage + 1);
 	}
 
-	/** @param {number} first  The page; the first brings those that were loaded of the same query, too. */
+	/** @param {number} first  The page to load. Page 1 also reloads the following pages on the screen. */
 	async #load(first) {
 		this.#request?.abort();
 		const request = new AbortController();
 		this.#request = request;
 		this.#list.ariaBusy = "true";
 		const query = this.query.toString();
-		const last = first === 1 && query === this.#shown ? Math.min(this.#page, KEPT) : first;
+		const last = first === 1 && query === this.#shownQuery ? Math.min(this.#lastPage, MAX_RELOADED_PAGES) : first;
 		/** @type {Voice[]} */
 		const voices = [];
 		try {
 			for (let page = first; ; page += 1) {
 				const address = `/api/voices/?${query}${query && "&"}page=${page}`;
-				const listing = await this.#client.ask(address, { signal: request.signal });
+				const listing = await this.#client.request(address, { signal: request.signal });
 				if (request.signal.aborted) return;
 				voices.push(...listing.results);
 				if (page < last && listing.next) continue;
-				const isNew = query !== this.#shown;
-				this.#page = page;
-				this.#shown = query;
+				const isNew = query !== this.#shownQuery;
+				this.#lastPage = page;
+				this.#shownQuery = query;
 				this.#show(listing, voices, first > 1);
 				if (isNew && this.#get(".head").getBoundingClientRect().top < 0) this.#get(".head").scrollIntoView();
 				return;
@@ -776,59 +764,61 @@ export class VoicePicker extends HTMLElement {
 		} catch (error) {
 			if (request.signal.aborted) return;
 			if (!(error instanceof ApiError)) throw error;
-			if (first > 1 && error.code === "invalid_request") this.#load(1); // the list has become shorter
+			if (first > 1 && error.code === "invalid_request") this.#load(1); // the list is shorter now
 			else this.#showError(error, first);
 		}
 	}
 
-	/** @param {Listing} listing @param {Voice[]} voices @param {boolean} areMore  Whether to keep the others. */
-	#show(listing, voices, areMore) {
+	/** @param {Listing} listing @param {Voice[]} voices @param {boolean} isNextPage */
+	#show(listing, voices, isNextPage) {
 		this.#facets = listing.facets;
 		this.#lastSync = listing.last_sync;
-		this.#showVoices(voices, areMore);
+		this.#showVoices(voices, isNextPage);
 		this.#list.ariaBusy = null;
 		this.#get(".more").hidden = !listing.next;
 		this.#observer.unobserve(this.#get(".more"));
-		this.#observer.observe(this.#get(".more")); // it may still be in view
+		this.#observer.observe(this.#get(".more")); // fires again if the button is still in view
 		this.#showFilters();
 		const count = listing.count.toLocaleString("en");
 		this.#get("[role=status]").textContent = `${count} ${listing.count === 1 ? "voice" : "voices"}`;
 		this.#showLastSync();
-		this.#showChosen();
+		this.#showSelected();
 		if (listing.count) this.#showProblem(null);
 		else if (this.#isFiltered) {
-			const clear = this.#button("Clear filters", () => this.#clear());
-			this.#showProblem("No voice matches", "Try fewer or other words, or clear the filters.", clear);
+			const words = this.getAttribute("search");
+			const title = words ? `No voices match “${words}”` : "No voices match these filters";
+			const advice = words ? "Try different words or clear the filters." : "Change or clear the filters.";
+			this.#showProblem(title, advice, this.#createButton("Clear all", () => this.#clear()));
 		} else if (this.#lastSync) {
-			this.#showProblem("No voices", "Ultravox lists no voice. Add one there, and sync again.");
-		} else this.#showProblem("No voices yet", "They come with the first sync from Ultravox: start it, or ask whoever may.");
+			this.#showProblem("Your Ultravox account has no voices", "Add one there, then sync again.");
+		} else this.#showProblem("No voices yet", "Sync from Ultravox to load them, or ask an administrator.");
 	}
 
 	/**
-	 * Show these voices. Rows that stay the same are not touched: one may be playing.
+	 * Show these voices. Unchanged rows stay in place, because one may be playing.
 	 *
 	 * @param {Voice[]} voices
-	 * @param {boolean} areMore  Whether to keep the others.
+	 * @param {boolean} isNextPage  Whether to keep the other rows.
 	 */
-	#showVoices(voices, areMore) {
-		const before = this.#rows;
-		this.#rows = new Map(areMore ? before : []);
+	#showVoices(voices, isNextPage) {
+		const previous = this.#rows;
+		this.#rows = new Map(isNextPage ? previous : []);
 		for (const voice of voices) {
-			// Neither a sync nor another link, as each hour brings, changes what a row says.
+			// A row shows neither the time of its last sync nor its link, which changes each hour.
 			const facts = JSON.stringify({ ...voice, last_synced_at: null, preview_url: voice.preview_url !== null });
-			const known = before.get(voice.id);
-			if (known?.facts !== facts) this.#rows.set(voice.id, { facts, voice, element: this.#row(voice) });
+			const known = previous.get(voice.id);
+			if (known?.facts !== facts) this.#rows.set(voice.id, { facts, voice, element: this.#createRow(voice) });
 			else {
-				Object.assign(known.voice, voice); // its link
+				Object.assign(known.voice, voice);
 				this.#rows.set(voice.id, known);
-				this.#setUp(/** @type {VoicePlay} */ (known.element.querySelector("voice-play")), voice);
+				this.#setUpPlayer(/** @type {VoicePlay} */ (known.element.querySelector("voice-play")), voice);
 			}
 		}
-		const wanted = [...this.#rows.values()].map((row) => row.element);
-		const kept = new Set(wanted);
-		for (const row of [...this.#list.children]) if (!kept.has(/** @type {HTMLLIElement} */ (row))) row.remove();
+		const elements = [...this.#rows.values()].map((row) => row.element);
+		const shown = new Set(elements);
+		for (const row of [...this.#list.children]) if (!shown.has(/** @type {HTMLLIElement} */ (row))) row.remove();
 		let place = this.#list.firstElementChild;
-		for (const row of wanted) {
+		for (const row of elements) {
 			if (row === place) place = place.nextElementSibling;
 			else this.#list.insertBefore(row, place);
 		}
@@ -848,27 +838,28 @@ export class VoicePicker extends HTMLElement {
 	/** @param {ApiError} error @param {number} page */
 	#showError(error, page) {
 		if (page === 1) {
-			this.#shown = null;
+			this.#shownQuery = null;
 			this.#showVoices([], false);
-			this.#get("[role=status]").textContent = "No voices could be loaded";
+			this.#get("[role=status]").textContent = "";
 			this.#get(".synced").replaceChildren();
 		}
 		this.#list.ariaBusy = null;
 		this.#get(".more").hidden = true;
 		const login = this.getAttribute("login");
 		if (error.isSignedOut && login) {
-			this.#showProblem("You are signed out", "Your session has ended; you will come back to this view.", signIn(login));
+			this.#showProblem("You are signed out", "Your session has expired. Sign in to return to this view.", signInLink(login));
 		} else if (error.code === "invalid_request") {
-			this.#showProblem("This cannot be looked for", error.message, this.#button("Clear filters", () => this.#clear(PRESETS)));
+			const clear = this.#createButton("Clear all", () => this.#clear(PRESETS));
+			this.#showProblem("These filters aren't valid", "This link contains a filter we don't recognize.", clear);
 		} else {
-			const title = error.isSignedOut ? "You are signed out" : "The voices could not be loaded";
-			this.#showProblem(title, error.message, this.#button("Try again", () => this.#load(page)));
+			const title = error.isSignedOut ? "You are signed out" : "Couldn't load voices";
+			this.#showProblem(title, error.message, this.#createButton("Try again", () => this.#load(page)));
 		}
 		this.#report(error);
 	}
 
 	/** @param {string} text @param {() => void} onclick */
-	#button(text, onclick) {
+	#createButton(text, onclick) {
 		return element("button", { type: "button", className: "plain", onclick }, text);
 	}
 
@@ -893,86 +884,76 @@ export class VoicePicker extends HTMLElement {
 	}
 
 	/** @param {Voice} voice */
-	#row(voice) {
-		const name = called(voice);
+	#createRow(voice) {
+		const name = displayName(voice);
 		const row = element("li", { part: "voice" });
 		const radio = element("input", {
 			type: "radio", name: "voice", id: `voice-${voice.id}`, value: voice.id, checked: voice.id === this.#value,
 		});
-		radio.addEventListener("change", () => this.#chose(voice));
+		radio.addEventListener("change", () => this.#select(voice));
 		const title = element("p", { className: "title", dir: "auto" });
 		title.append(element("label", { className: "name", htmlFor: radio.id, part: "name" }, name));
 		const badge = { className: "badge", part: "badge" };
 		if (voice.ownership !== "public") title.append(element("span", badge, this.#label("ownership", voice.ownership)));
 		badge.className += " unlisted";
-		if (!voice.listed) title.append(element("span", badge, "No longer listed by Ultravox"));
-		const what = element("div", { className: "what" }, title);
+		if (!voice.listed) title.append(element("span", badge, "No longer in Ultravox"));
+		const about = element("div", { className: "about" }, title);
 		if (voice.description) {
-			what.append(element("p", { className: "description", dir: "auto", part: "description" }, voice.description));
+			about.append(element("p", { className: "description", dir: "auto", part: "description" }, voice.description));
 		}
-		what.append(element("p", { className: "note", hidden: true }));
-		const facts = [this.#label("provider", voice.provider), this.#label("billing_style", voice.billing_style)];
-		if (voice.preview_url === null) facts.push("No preview");
-		const where = element(
-			"div", { className: "where" },
+		about.append(element("p", { className: "note", hidden: true }));
+		const details = [this.#label("provider", voice.provider), this.#label("billing_style", voice.billing_style)];
+		if (voice.preview_url === null) details.push("No preview");
+		const facts = element(
+			"div", { className: "facts" },
 			element("p", { dir: "auto" }, voice.language_label || this.#label("primary_language", voice.primary_language)),
-			element("small", {}, facts.join(" · ")),
+			element("small", {}, details.join(" · ")),
 		);
 		const star = element("button", {
 			type: "button", className: "star", ariaLabel: `Shortlist ${name}`, innerHTML: STAR,
-			ariaPressed: String(this.#isShortlisted(voice.id)), onclick: () => this.#shortlistOrNot(voice),
+			ariaPressed: String(this.#isShortlisted(voice.id)), onclick: () => this.#toggleShortlisted(voice),
 		});
 		const copy = element("button", {
-			type: "button", className: "copy", ariaLabel: `Copy id of ${name}`, title: `Copy id ${voice.id}`,
+			type: "button", className: "copy", ariaLabel: `Copy ID of ${name}`, title: `ID: ${voice.id}`,
 			onclick: () => this.#copy(voice),
-		}, "id");
+		}, "Copy ID");
 		row.append(
-			radio, this.#setUp(new VoicePlay(), voice), what, where,
+			radio, this.#setUpPlayer(new VoicePlay(), voice), about, facts,
 			element("div", { className: "actions" }, star, copy),
 		);
 		return row;
 	}
 
-	/**
-	 * Say a value of a facet in words, which come with each list.
-	 *
-	 * @param {string} facet
-	 * @param {string | null} value
-	 */
+	/** @param {string} facet @param {string | null} value */
 	#label(facet, value) {
 		return this.#facets[facet]?.find((each) => each.value === value)?.label ?? value ?? "Unknown";
 	}
 
-	/**
-	 * Let a button play a voice.
-	 *
-	 * @param {VoicePlay} player
-	 * @param {Voice} voice
-	 */
-	#setUp(player, voice) {
+	/** @param {VoicePlay} player @param {Voice} voice */
+	#setUpPlayer(player, voice) {
 		player.voice = voice;
-		player.setAttribute("name", called(voice));
-		set(player, "src", voice.preview_url);
-		player.renew = async () => (await this.#voice(voice.id)).preview_url;
+		player.setAttribute("name", displayName(voice));
+		setOrRemove(player, "src", voice.preview_url);
+		player.renew = async () => (await this.#fetchVoice(voice.id)).preview_url;
 		return player;
 	}
 
 	/**
-	 * Pass on, with its voice, what a button tells.
+	 * Send a play button's event again, with its voice.
 	 *
 	 * @param {Event} event
 	 */
-	#heard(event) {
+	#forwardPlayerEvent(event) {
 		const { voice } = /** @type {VoicePlay} */ (event.target);
-		if (!voice) return; // another picker's, in a slot
+		if (!voice) return; // not a button of this picker
 		event.stopPropagation();
-		event.preventDefault(); // told below
+		event.preventDefault(); // the row shows the error
 		if (event.type === "voice-error") {
 			const error = /** @type {CustomEvent<ApiError>} */ (event).detail;
-			this.#tell(voice, error.message);
+			this.#showNote(voice, error.message);
 			this.#report(error, voice);
 		} else {
-			this.#tell(voice, "");
+			this.#showNote(voice, "");
 			this.dispatchEvent(new CustomEvent("voice-play", { bubbles: true, composed: true, detail: voice }));
 		}
 	}
@@ -981,23 +962,23 @@ export class VoicePicker extends HTMLElement {
 	 * @param {string} id
 	 * @returns {Promise<Voice>}
 	 */
-	#voice(id) {
-		return this.#client.ask(`/api/voices/${encodeURIComponent(id)}/`);
+	#fetchVoice(id) {
+		return this.#client.request(`/api/voices/${encodeURIComponent(id)}/`);
 	}
 
 	/**
-	 * Tell something of a voice in its row, or in the shortlist.
+	 * Show a note in a voice's row, or in the shortlist.
 	 *
 	 * @param {Voice} voice
 	 * @param {string} text
-	 * @param {boolean} [isCalm]
+	 * @param {boolean} [isInfo]
 	 */
-	#tell(voice, text, isCalm = false) {
+	#showNote(voice, text, isInfo = false) {
 		const row = this.#rows.get(voice.id)?.element ?? this.#get(".shortlist");
 		const note = /** @type {HTMLElement} */ (row.querySelector(".note"));
 		note.hidden = !text;
 		note.textContent = text;
-		note.classList.toggle("calm", isCalm);
+		note.classList.toggle("info", isInfo);
 		this.#announce(text);
 	}
 
@@ -1005,48 +986,48 @@ export class VoicePicker extends HTMLElement {
 	async #copy(voice) {
 		try {
 			await navigator.clipboard.writeText(voice.id);
-			this.#tell(voice, "Id copied.", true);
+			this.#showNote(voice, "ID copied", true);
 		} catch {
-			// Not over plain HTTP, nor in a frame that may not.
-			this.#tell(voice, `The browser does not allow copying. The id is ${voice.id}`, true);
+			// Browsers block copying over plain HTTP, and in a frame without permission.
+			this.#showNote(voice, `Your browser blocked copying. ID: ${voice.id}`, true);
 		}
 	}
 
-	// The chosen voice
+	// The selected voice
 
 	/** @param {Voice} voice */
-	#chose(voice) {
+	#select(voice) {
 		this.value = voice.id;
 		this.dispatchEvent(new Event("input", { bubbles: true, composed: true }));
 		this.dispatchEvent(new CustomEvent("change", { bubbles: true, detail: voice }));
 	}
 
 	/** @param {string} id */
-	#choose(id) {
+	#setValue(id) {
 		this.#value = id;
 		this.#internals.setFormValue(id);
 		for (const radio of this.#list.querySelectorAll("input")) radio.checked = radio.value === id;
 		this.#validate();
-		this.#showChosen();
+		this.#showSelected();
 	}
 
 	#validate() {
 		const isMissing = this.hasAttribute("required") && !this.#value;
-		this.#internals.setValidity({ valueMissing: isMissing }, isMissing ? "Choose a voice." : "", this.#search);
+		this.#internals.setValidity({ valueMissing: isMissing }, isMissing ? "Select a voice." : "", this.#search);
 	}
 
-	/** Name the chosen voice where the list does not show it. */
-	async #showChosen() {
+	/** Name the selected voice if the list does not show it. */
+	async #showSelected() {
 		const id = this.#value;
-		const line = this.#get(".chosen");
+		const line = this.#get(".selected");
 		line.hidden = !id || this.#rows.has(id) || line.dataset.id !== id;
 		if (!id || !this.isConnected || this.#rows.has(id) || this.#list.ariaBusy === "true" || !line.hidden) return;
 		let text = "";
 		try {
-			text = `Chosen: ${called(await this.#voice(id)) ?? id}`;
+			text = `Selected: ${displayName(await this.#fetchVoice(id)) ?? id}`;
 		} catch (error) {
 			const isGone = error instanceof ApiError && error.code === "not_found";
-			text = isGone ? `The chosen voice, ${id}, is not there for you; choose another.` : `Chosen: ${id}`;
+			text = isGone ? `The selected voice (${id}) is no longer available. Choose another.` : `Selected: ${id}`;
 		}
 		if (id !== this.#value) return;
 		line.textContent = text;
@@ -1059,21 +1040,21 @@ export class VoicePicker extends HTMLElement {
 	#showFilters() {
 		const focused = this.#root.activeElement;
 		const fieldsets = FILTERS.flatMap((name) => {
-			const choices = name === "language" ? this.#languages() : this.#choices(name);
+			const choices = name === "language" ? this.#languageChoices() : this.#choices(name);
 			const isChoice = choices.length > 1 || choices.some((each) => each.checked);
 			return isChoice ? [this.#fieldset(name, choices)] : [];
 		});
 		this.#get(".filters").replaceChildren(...fieldsets);
 		if (focused?.id && !focused.isConnected) this.#root.getElementById(focused.id)?.focus({ preventScroll: true });
-		const count = FILTERS.reduce((sum, name) => sum + this.#wanted(name).length, 0);
+		const count = FILTERS.reduce((sum, name) => sum + this.#values(name).length, 0);
 		this.#get(".toggle").textContent = count ? `Filters (${count})` : "Filters";
 		this.#get(".clear").hidden = !this.#isFiltered;
 	}
 
 	/** @param {string} name @param {Choice[]} choices */
 	#fieldset(name, choices) {
-		const isOpen = this.#opened.has(name);
-		const first = choices.filter((each) => !each.region).slice(0, SHOWN);
+		const isOpen = this.#expanded.has(name);
+		const first = choices.filter((each) => !each.region).slice(0, VISIBLE_CHOICES);
 		const shown = choices.filter((each) => isOpen || each.checked || each.mixed || each.region || first.includes(each));
 		const fieldset = element("fieldset", {}, element("legend", {}, LEGENDS.get(name) ?? ""));
 		for (const choice of shown) {
@@ -1090,10 +1071,10 @@ export class VoicePicker extends HTMLElement {
 			fieldset.append(element("button", {
 				type: "button", className: "link", id: `${name}-more`, ariaExpanded: String(isOpen),
 				onclick: () => {
-					if (!this.#opened.delete(name)) this.#opened.add(name);
+					if (!this.#expanded.delete(name)) this.#expanded.add(name);
 					this.#showFilters();
 				},
-			}, isOpen ? "Fewer" : `${hidden} more…`));
+			}, isOpen ? "Show less" : `Show ${hidden} more`));
 		}
 		return fieldset;
 	}
@@ -1103,45 +1084,45 @@ export class VoicePicker extends HTMLElement {
 	 * @returns {Choice[]}
 	 */
 	#choices(name) {
-		const wanted = this.#wanted(name);
-		const choices = (this.#facets[parameterOf(name)] ?? []).map(({ value, label, count }) => {
+		const selected = this.#values(name);
+		const choices = (this.#facets[parameterName(name)] ?? []).map(({ value, label, count }) => {
 			const parameter = String(value ?? "-");
-			return { value: parameter, label, count, checked: wanted.includes(parameter) };
+			return { value: parameter, label, count, checked: selected.includes(parameter) };
 		});
-		const missing = wanted.filter((value) => !choices.some((each) => each.value === value));
+		const missing = selected.filter((value) => !choices.some((each) => each.value === value));
 		return [...choices, ...missing.map((value) => ({ value, label: value, count: 0, checked: true }))];
 	}
 
 	/**
-	 * Return languages, those of the browser first, each followed by its regions where it is wanted.
+	 * Return the languages, the browser's first, each with its regions if it is selected.
 	 *
 	 * @returns {Choice[]}
 	 */
-	#languages() {
-		const wanted = new Set(this.#wanted("language").map((tag) => tag.toLowerCase()));
+	#languageChoices() {
+		const selected = new Set(this.#values("language").map((tag) => tag.toLowerCase()));
 		/** @type {Map<string, Facet[]>} */
 		const groups = new Map();
 		for (const facet of this.#facets["primary_language"] ?? []) {
-			const base = languageOf(String(facet.value ?? "-"));
+			const base = baseLanguage(String(facet.value ?? "-"));
 			groups.set(base, [...(groups.get(base) ?? []), facet]);
 		}
-		for (const tag of wanted) if (!groups.has(languageOf(tag))) groups.set(languageOf(tag), []);
-		const spoken = navigator.languages.map(languageOf).reverse();
+		for (const tag of selected) if (!groups.has(baseLanguage(tag))) groups.set(baseLanguage(tag), []);
+		const spoken = navigator.languages.map(baseLanguage).reverse();
 		const choices = [...groups].map(([base, regions]) => {
 			const count = regions.reduce((sum, each) => sum + each.count, 0);
-			const label = nameOf(base) ?? regions[0]?.label ?? base;
-			const checked = wanted.has(base);
-			const mixed = !checked && [...wanted].some((tag) => languageOf(tag) === base);
+			const label = languageName(base) ?? regions[0]?.label ?? base;
+			const checked = selected.has(base);
+			const mixed = !checked && [...selected].some((tag) => baseLanguage(tag) === base);
 			const inner = regions.map(({ value, label, count }) => ({ value: String(value ?? "-").toLowerCase(), label, count }));
-			for (const value of wanted) {
-				const isMissing = languageOf(value) === base && !inner.some((each) => each.value === value);
+			for (const value of selected) {
+				const isMissing = baseLanguage(value) === base && !inner.some((each) => each.value === value);
 				if (isMissing) inner.push({ value, label: value, count: 0 });
 			}
 			const isShown = mixed || (checked && inner.length > 1);
 			const tags = isShown ? inner.filter((each) => each.value !== base) : [];
 			return { base, count, choices: [
 				{ value: base, label, count, checked, mixed },
-				...tags.map((each) => ({ ...each, checked: wanted.has(each.value), region: true })),
+				...tags.map((each) => ({ ...each, checked: selected.has(each.value), region: true })),
 			] };
 		});
 		choices.sort((a, b) => spoken.lastIndexOf(b.base) - spoken.lastIndexOf(a.base) || b.count - a.count);
@@ -1150,14 +1131,14 @@ export class VoicePicker extends HTMLElement {
 
 	/** @param {string} name @param {Choice} choice */
 	#toggle(name, choice) {
-		let values = this.#wanted(name).filter((each) => each.toLowerCase() !== choice.value.toLowerCase());
+		let values = this.#values(name).filter((each) => each.toLowerCase() !== choice.value.toLowerCase());
 		if (name === "language") {
 			// A language and its regions replace each other.
-			const base = languageOf(choice.value);
-			values = values.filter((each) => languageOf(each) !== base || (choice.region && each.toLowerCase() !== base));
-		} else if (name === "listed") values = []; // the API takes one
+			const base = baseLanguage(choice.value);
+			values = values.filter((each) => baseLanguage(each) !== base || (choice.region && each.toLowerCase() !== base));
+		} else if (name === "listed") values = []; // the API accepts one value
 		if (!choice.checked) values.push(choice.value);
-		this.#find(name, joined(values));
+		this.#setParameter(name, joinValues(values));
 	}
 
 	// The shortlist
@@ -1168,10 +1149,10 @@ export class VoicePicker extends HTMLElement {
 	}
 
 	/** @param {Voice} voice */
-	#shortlistOrNot(voice) {
+	#toggleShortlisted(voice) {
 		const others = this.#shortlist.filter((each) => each.id !== voice.id);
-		if (others.length === SHORTLIST) {
-			this.#tell(voice, `The shortlist holds ${SHORTLIST} voices: remove one of them first.`, true);
+		if (others.length === SHORTLIST_SIZE) {
+			this.#showNote(voice, `Your shortlist is full (${SHORTLIST_SIZE} voices). Remove one first.`, true);
 			return;
 		}
 		this.#shortlist = this.#isShortlisted(voice.id) ? others : [...others, voice];
@@ -1184,10 +1165,10 @@ export class VoicePicker extends HTMLElement {
 			const chip = element("span", { className: "chip", part: "chip" });
 			chip.append(
 				element("button", {
-					type: "button", dir: "auto", ariaLabel: `Choose ${called(voice)}`, onclick: () => this.#chose(voice),
-				}, called(voice)),
+					type: "button", dir: "auto", ariaLabel: `Select ${displayName(voice)}`, onclick: () => this.#select(voice),
+				}, displayName(voice)),
 				element("button", {
-					type: "button", ariaLabel: `Remove ${called(voice)} from the shortlist`,
+					type: "button", ariaLabel: `Remove ${displayName(voice)} from the shortlist`,
 					onclick: () => {
 						this.#shortlist = this.#shortlist.filter((each) => each !== voice);
 						this.#showShortlist();
@@ -1201,34 +1182,34 @@ export class VoicePicker extends HTMLElement {
 			const star = element.querySelector(".star");
 			if (star) star.ariaPressed = String(this.#isShortlisted(id));
 		}
-		if (this.#turn.voice && !this.#isShortlisted(this.#turn.voice.id)) this.#turn.stop();
-		this.#showTurn();
+		if (this.#shortlistPlayer.voice && !this.#isShortlisted(this.#shortlistPlayer.voice.id)) this.#shortlistPlayer.stop();
+		this.#showPlayAll();
 	}
 
-	/** Play the shortlist's voices one after another, as it then is, or stop. */
-	async #hearShortlist() {
-		if (current === this.#turn) {
-			this.#turn.stop();
+	/** Play the shortlist's voices one after another, or stop. The shortlist may change in between. */
+	async #playShortlist() {
+		if (current === this.#shortlistPlayer) {
+			this.#shortlistPlayer.stop();
 			return;
 		}
-		const heard = new Set();
-		for (let voice; (voice = this.#shortlist.find((each) => !heard.has(each.id))); heard.add(voice.id)) {
-			const ending = this.#setUp(this.#turn, voice).play();
-			this.#showTurn();
-			if (!(await ending) && this.#turn.getAttribute("state") !== "failed") break; // stopped
+		const played = new Set();
+		for (let voice; (voice = this.#shortlist.find((each) => !played.has(each.id))); played.add(voice.id)) {
+			const ending = this.#setUpPlayer(this.#shortlistPlayer, voice).play();
+			this.#showPlayAll();
+			if (!(await ending) && this.#shortlistPlayer.getAttribute("state") !== "failed") break; // stopped
 		}
-		this.#showTurn();
+		this.#showPlayAll();
 	}
 
-	#showTurn() {
-		const turn = current === this.#turn ? this.#turn.voice : null;
-		this.#get(".turn").textContent = turn ? "Stop" : "Hear them in turn";
+	#showPlayAll() {
+		const playing = current === this.#shortlistPlayer ? this.#shortlistPlayer.voice : null;
+		this.#get(".play-all").textContent = playing ? "Stop" : "Play all";
 		for (const [place, chip] of this.#root.querySelectorAll(".chip").entries()) {
-			chip.ariaCurrent = this.#shortlist[place] === turn ? "true" : null;
+			chip.ariaCurrent = this.#shortlist[place] === playing ? "true" : null;
 		}
 	}
 
-	// Its parts
+	// Parts
 
 	/** @param {string} selector */
 	#get(selector) {
@@ -1247,12 +1228,12 @@ export class VoicePicker extends HTMLElement {
 		return this.#get("ul");
 	}
 
-	get #turn() {
+	get #shortlistPlayer() {
 		return /** @type {VoicePlay} */ (this.#get(".shortlist voice-play"));
 	}
 }
 
-/** Properties that are attributes, too, by their names. */
+/** The attribute of each property. */
 const PROPERTIES = new Map(["src", "name", "required", "disabled", ...PRESETS].map((name) => [
 	name.replace("-s", "S"), name,
 ]));
@@ -1266,11 +1247,11 @@ for (const [property, attribute] of PROPERTIES) {
 		/** @this {VoicePicker} @param {unknown} value */
 		set(value) {
 			if (isFlag) this.toggleAttribute(attribute, Boolean(value));
-			else set(this, attribute, value);
+			else setOrRemove(this, attribute, value);
 		},
 	});
 }
 
-// It may have been loaded under another address before.
+// The page may have loaded this module before, from another address.
 customElements.get("voice-play") ?? customElements.define("voice-play", VoicePlay);
 customElements.get("voice-picker") ?? customElements.define("voice-picker", VoicePicker);
