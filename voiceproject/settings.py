@@ -114,7 +114,6 @@ MIDDLEWARE = [
     "operations.probes.Probes",
     "corsheaders.middleware.CorsMiddleware",
     "voiceproject.http.middleware.ErrorFormatMiddleware",
-    "voiceproject.slashes.EncodedSlashes",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",

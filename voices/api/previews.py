@@ -15,8 +15,7 @@ from agencies.models import User
 from agencies.throttling import Throttle
 from voiceproject.errors import InvalidToken
 from voiceproject.http.openapi import errors
-from voiceproject.slashes import SLASH
-from voices import search
+from voices import visibility
 from voices.api.links import given_to
 from voices.api.ranges import with_range
 from voices.api.views import CREDENTIALS, READ_ERRORS, VOICE_ID, ReadView, unless_known
@@ -40,7 +39,7 @@ class PreviewView(ReadView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Authenticate a link by its signature, and anybody else as everywhere."""
         signed = request.query_params.get("signature")
-        self.voice_id = kwargs["voice_id"].replace(SLASH, "/")
+        self.voice_id = kwargs["voice_id"]
         self.given_to = given_to(signed, self.voice_id) if signed else None
         if self.given_to:
             return
@@ -70,7 +69,7 @@ class PreviewView(ReadView):
         | errors(*PREVIEW_ERRORS, *READ_ERRORS),
     )
     def get(self, request: Request, voice_id: str) -> HttpResponse:
-        visible = Voice.objects.all() if self.given_to else search.visible_to(self.caller)
+        visible = Voice.objects.all() if self.given_to else visibility.visible_to(self.caller)
         voice = visible.filter(pk=self.voice_id).first()
         if voice is None:
             raise NotFound()
