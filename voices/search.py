@@ -4,7 +4,7 @@ A list takes two queries over the voices: one GROUP BY over all facets' columns,
 counts, and one for the page. Filters are decided on the groups' values, so both databases agree on them.
 """
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +24,7 @@ ORDERINGS = ("name", LANGUAGE, "provider", "last_synced_at")
 NONE = "-"  # a filter's value for voices without one
 
 Value = str | bool | None
-Group = dict[str, Any]  # the facets' values, `language_label`, and the `count` of voices with these
+Group = tuple[Any, ...]  # the facets' values, their `language_label`, and the number of voices
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,15 @@ def find(
     voices = search(visible_to(caller), text).annotate(listed=listed(caller))
     if ids:
         voices = voices.filter(pk__in=ids)
-    columns = voices.order_by().values(*FACETS, "language_label")
+    columns = voices.order_by().values_list(*FACETS, "language_label")
     groups = list(columns.annotate(count=Count("*")))
-    matching = {
-        name: {group[name] for group in groups if _matches(name, group[name], accepted)}
-        for name, accepted in filters.items()
-    }
-    for name, values in matching.items():
+    matching = {}
+    for name, accepted in filters.items():
+        place = FACETS.index(name)
+        values = {group[place] for group in groups if _matches(name, group[place], accepted)}
         is_none = Q(**{f"{name}__isnull": True}) if None in values else Q()
         voices = voices.filter(is_none | Q(**{f"{name}__in": values - {None}}))
+        matching[place] = values
     count, facets = _count(groups, matching)
     return Listing(order(voices, ordering), count, facets)
 
@@ -74,34 +74,40 @@ def _matches(name: str, value: Value, accepted: Collection[str | bool]) -> bool:
 
 
 def _count(
-    groups: list[Group], matching: Mapping[str, set[Value]]
+    groups: list[Group], matching: Mapping[int, set[Value]]
 ) -> tuple[int, dict[str, list[dict[str, Any]]]]:
     """Return the number of voices that match all filters, and each facet's values."""
-    count = 0
-    counts: dict[str, Counter[Value]] = {name: Counter() for name in FACETS}
-    labels: dict[Value, str] = {}
-    for group in sorted(groups, key=lambda group: (group["count"], group["language_label"] or "")):
-        failed = {name for name, values in matching.items() if group[name] not in values}
+    total = 0
+    counts: list[dict[Value, int]] = [defaultdict(int) for _ in FACETS]
+    labels: dict[str, dict[Value, str]] = {name: {} for name in FACETS}
+    for group in sorted(groups, key=lambda group: (group[-1], group[-2] or "")):
+        *values, language_label, count = group
+        failed = [place for place, accepted in matching.items() if group[place] not in accepted]
         if not failed:
-            count += group["count"]
-        for name in FACETS:
-            if failed <= {name}:
-                counts[name][group[name]] += group["count"]
-        if group["language_label"]:
-            labels[group[LANGUAGE]] = group["language_label"]  # the most frequent one is the last
-    facets = {name: _facet(name, counts[name]) for name in FACETS}
-    for item in facets[LANGUAGE]:
-        if item["value"] is not None:
-            item["label"] = labels.get(item["value"], item["label"])
-    return count, facets
+            total += count
+        for place, value in enumerate(values):
+            if not failed or failed == [place]:
+                counts[place][value] += count
+        if language_label and values[0] is not None:
+            labels[LANGUAGE][values[0]] = language_label  # the most frequent one comes last
+    facets = {
+        name: [
+            {
+                "value": value,
+                "label": labels[name].get(value) or label(name, value),
+                "count": count,
+            }
+            for value, count in sorted(counts[place].items(), key=_frequency)
+        ]
+        for place, name in enumerate(FACETS)
+    }
+    return total, facets
 
 
-def _facet(name: str, counts: Counter[Value]) -> list[dict[str, Any]]:
-    """Return a facet's values, the most frequent first, with their labels and counts."""
-    values = sorted(counts, key=lambda value: (-counts[value], value is None, str(value)))
-    return [
-        {"value": value, "label": label(name, value), "count": counts[value]} for value in values
-    ]
+def _frequency(item: tuple[Value, int]) -> tuple[int, bool, str]:
+    """Return a sort key: the most frequent value first, then by value, null last."""
+    value, count = item
+    return -count, value is None, str(value)
 
 
 def search(voices: QuerySet[Voice], text: str) -> QuerySet[Voice]:
@@ -112,19 +118,31 @@ def search(voices: QuerySet[Voice], text: str) -> QuerySet[Voice]:
     words = text.split()
     if not words:
         return voices
-    inserted = _inserted_search_texts(voices)
     matches = Q()
     for word in words:
-        beginning = searchable(word)
-        ids = [pk for pk, search_text in inserted.items() if beginning in search_text]
-        matches &= Q(search_text__contains=beginning) | Q(pk__in=ids) | Q(pk__iexact=word)
-    return voices.filter(matches | Q(pk__iexact=text))
+        matches &= Q(search_text__contains=searchable(word))
+    return voices.filter(matches | Q(pk__in=_exceptions(voices, text)))
 
 
-def _inserted_search_texts(voices: QuerySet[Voice]) -> dict[str, str]:
-    """Return the search texts of rows that other programs inserted without one."""
-    rows = voices.filter(search_text=None).values("pk", *SEARCHED)
-    return {row.pop("pk"): search_columns(**row)["search_text"] for row in rows}
+def _exceptions(voices: QuerySet[Voice], text: str) -> list[str]:
+    """Return the ids of matching voices whose id is in the text, or that have no search text.
+
+    Other programs insert rows without one; there are few, so Python compares them.
+    """
+    words, ids = text.split(), {word.lower() for word in (*text.split(), text.strip())}
+    candidates = voices.annotate(lower_id=LowerCase("pk")).filter(
+        Q(lower_id__in=ids) | Q(search_text=None)
+    )
+    matching = []
+    for row in candidates.order_by().values("pk", *SEARCHED):
+        pk = row.pop("pk")
+        search_text = search_columns(**row)["search_text"]
+        is_match = all(
+            searchable(word) in search_text or word.lower() == pk.lower() for word in words
+        )
+        if is_match or pk.lower() == text.strip().lower():
+            matching.append(pk)
+    return matching
 
 
 def order(voices: QuerySet[Voice], ordering: str) -> QuerySet[Voice]:

@@ -1,11 +1,12 @@
 """Who sees which voice and which run."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
-from django.db.models import Case, F, OuterRef, Q, QuerySet, Subquery, When
-from django.db.models.functions import Coalesce
-from django.db.models.lookups import Exact
+from django.db.models import Case, Q, QuerySet, When
+from django.db.models.expressions import RawSQL
 
 from agencies.authentication import Service
 from agencies.models import User
@@ -17,6 +18,22 @@ Caller = User | Service
 
 VIEW_VOICES, VIEW_RUNS = "voices.view_voice", "voices.view_syncrun"  # permissions of staff
 SUCCESSES = SyncRun.objects.filter(status=SyncRun.Status.SUCCEEDED).order_by("-finished_at", "-pk")
+NEVER = datetime.max.replace(tzinfo=UTC)
+# The voices that the last successful sync with any agency's key saw. In plain SQL, because Django takes
+# longer to compile this expression than a database to run it at 1,000 voices. DISTINCT makes PostgreSQL
+# look up each agency's last sync once.
+SEEN_BY_ANY = RawSQL(
+    """
+    SELECT voice_id FROM agency_voices JOIN (
+        SELECT DISTINCT id AS agency_id, (
+            SELECT started_at FROM voice_sync_runs
+            WHERE status = 'succeeded' AND agency_id = agencies.id
+            ORDER BY finished_at DESC, id DESC LIMIT 1
+        ) AS last_start FROM agencies
+    ) AS last_syncs USING (agency_id) WHERE last_seen_at >= last_start
+    """,
+    (),
+)
 
 
 def visible_to(caller: Caller) -> QuerySet[Voice]:
@@ -33,19 +50,19 @@ def listed(caller: Caller) -> Case:
     For a public voice, the last successful sync of all decides. For another voice, it is the last
     successful sync with the caller's agency's key or, for services and staff, with any agency's.
     """
-    starts = SUCCESSES.values("started_at")
-    if sees_all(caller, VIEW_VOICES):
-        own = AgencyVoice.objects.all()
-        own_starts = starts.filter(agency=OuterRef("agency"))
-    else:
-        own = AgencyVoice.objects.filter(agency=_agency_id(caller))
-        own_starts = starts.filter(agency=_agency_id(caller))
-    own = own.filter(last_seen_at__gte=Subquery(own_starts[:1]))
-    in_last_sync = Exact(F("last_synced_at"), Subquery(starts[:1]))
-    return Case(
-        When(ownership=PUBLIC, then=Coalesce(in_last_sync, False)),
-        default=Q(pk__in=own.values("voice")),
-    )
+    seen: RawSQL | QuerySet[AgencyVoice, Any] = SEEN_BY_ANY
+    if not sees_all(caller, VIEW_VOICES):
+        agency_id = _agency_id(caller)
+        start = _newest_start(SUCCESSES.filter(agency=agency_id))
+        own = AgencyVoice.objects.filter(agency=agency_id, last_seen_at__gte=start)
+        seen = own.values("voice")
+    in_last_sync = Q(last_synced_at=_newest_start(SUCCESSES))
+    return Case(When(ownership=PUBLIC, then=in_last_sync), default=Q(pk__in=seen))
+
+
+def _newest_start(successes: QuerySet[SyncRun]) -> datetime:
+    """Return the start of the newest run, or NEVER if there is none."""
+    return successes.values_list("started_at", flat=True).first() or NEVER
 
 
 def runs_visible_to(caller: Caller) -> QuerySet[SyncRun]:

@@ -97,7 +97,7 @@ class VoicesView(ReadView):
             ordering=query["ordering"],
         )
         page = _page(request, query, listing.count)
-        rows = _rows_of_page(listing.voices.values(*VOICE), query)
+        rows = listing.voices.values(*VOICE)[query["rows"]]
         body = {
             "results": _voices(request, rows),
             "facets": listing.facets,
@@ -145,7 +145,7 @@ class RunsView(ReadView):
         query = _validated(PageQuery, request)
         runs = visibility.runs_visible_to(self.caller)
         page = _page(request, query, runs.count())
-        return _response(request, page | {"results": _runs(request, _rows_of_page(runs, query))})
+        return _response(request, page | {"results": _runs(request, runs[query["rows"]])})
 
 
 class RunView(ReadView):
@@ -227,11 +227,6 @@ def _page(request: Request, query: dict[str, Any], count: int) -> dict[str, Any]
         "next": replace_query_param(url, "page", number + 1) if number < last else None,
         "previous": previous if number > 1 else None,
     }
-
-
-def _rows_of_page(rows: QuerySet[Any, Any], query: dict[str, Any]) -> QuerySet[Any, Any]:
-    start = (query["page"] - 1) * query["page_size"]
-    return rows[start : start + query["page_size"]]
 
 
 def _voices(request: Request, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
