@@ -107,7 +107,6 @@ MIDDLEWARE = [
     "operations.probes.ProbesMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "voiceproject.http.middleware.ErrorFormatMiddleware",
-    "voiceproject.slashes.EncodedSlashes",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",

@@ -1,4 +1,4 @@
-"""All addresses. API addresses answer with and without a slash at the end, and never redirect."""
+"""All addresses. API addresses work with and without the trailing slash, and never redirect."""
 
 from django.contrib import admin
 from django.contrib.auth.decorators import login_required
@@ -25,37 +25,39 @@ from voices.api.views import (
 admin.autodiscover()
 
 sync_voices = SyncVoicesView.as_view()
-nothing = csrf_exempt(error_view(errors.NotFound))
+not_found = csrf_exempt(error_view(errors.NotFound))
 to_admin = RedirectView.as_view(pattern_name="admin:index")
 library = never_cache(login_required(TemplateView.as_view(template_name="voices/library.html")))
 login = LoginView.as_view(template_name="voices/login.html")
 
 
-def _both(address: str, view: object, **names: str) -> URLPattern:
+def _route(address: str, view: object, **names: str) -> URLPattern:
     return re_path(rf"^{address}/?\Z", view, **names)  # type: ignore[call-overload]
 
 
 urlpatterns = [
-    _both("functions/v1/voices-sync", sync_voices, name="voices-sync"),
-    _both("api/voices/sync", sync_voices, name="sync-voices"),
-    _both("functions/v1/voices-list", VoicesListView.as_view(), name="voices-list"),
-    _both("api/voices", VoicesView.as_view(), name="voices"),
-    _both(r"api/voices/(?P<voice_id>[\s\S]+)/preview", PreviewView.as_view(), name="voice-preview"),
-    _both(r"api/voices/(?P<voice_id>[\s\S]+?)", VoiceView.as_view(), name="voice"),
-    _both("api/sync-runs", RunsView.as_view(), name="sync-runs"),
-    _both("api/sync-runs/(?P<run_id>[0-9]{1,18})", RunView.as_view(), name="sync-run"),
-    _both("api/token", TokenView.as_view(), name="token"),
-    _both("api/token/refresh", RefreshView.as_view(), name="token-refresh"),
-    _both("api/schema", SpectacularAPIView.as_view(), name="schema"),
-    _both("api/docs", SpectacularSwaggerSplitView.as_view(), name="docs"),
-    re_path("^admin/r/", nothing),  # "view on site": nothing of ours has a page there
+    _route("functions/v1/voices-sync", sync_voices, name="voices-sync"),
+    _route("api/voices/sync", sync_voices, name="sync-voices"),
+    _route("functions/v1/voices-list", VoicesListView.as_view(), name="voices-list"),
+    _route("api/voices", VoicesView.as_view(), name="voices"),
+    _route(
+        r"api/voices/(?P<voice_id>[^/\0]+)/preview", PreviewView.as_view(), name="voice-preview"
+    ),
+    _route(r"api/voices/(?P<voice_id>[^/\0]+)", VoiceView.as_view(), name="voice"),
+    _route("api/sync-runs", RunsView.as_view(), name="sync-runs"),
+    _route("api/sync-runs/(?P<run_id>[0-9]{1,18})", RunView.as_view(), name="sync-run"),
+    _route("api/token", TokenView.as_view(), name="token"),
+    _route("api/token/refresh", RefreshView.as_view(), name="token-refresh"),
+    _route("api/schema", SpectacularAPIView.as_view(), name="schema"),
+    _route("api/docs", SpectacularSwaggerSplitView.as_view(), name="docs"),
+    re_path("^admin/r/", not_found),  # "view on site": no model has a page
     path("admin/", admin.site.urls),
     path("admin", to_admin),
     path("login/", login, name="login"),
     path("login", login),
     path("logout/", LogoutView.as_view(next_page="login"), name="logout"),
     path("", library, name="library"),
-    re_path("", nothing),  # also with DJANGO_DEBUG, whose own page is HTML
+    re_path("", not_found),  # JSON also with DJANGO_DEBUG
 ]
 handler400 = error_view(errors.InvalidRequest)
 handler403 = error_view(errors.PermissionDenied)

@@ -1,8 +1,8 @@
-"""Ultravox's codes in words for a person."""
+"""Labels for people of Ultravox's values."""
 
 from typing import Any
 
-# As Ultravox's own OpenAPI description spells and explains them.
+# As Ultravox's OpenAPI description spells and explains them.
 PROVIDERS = {
     "lmnt": "LMNT",
     "cartesia": "Cartesia",
@@ -11,20 +11,20 @@ PROVIDERS = {
     "eleven_labs": "Eleven Labs",
     "inworld": "Inworld",
 }
-WORDS: dict[str, dict[Any, str]] = {
-    "primary_language": {None: "No one language"},
-    "provider": PROVIDERS | {None: "Another provider"},
+LABELS: dict[str, dict[Any, str]] = {
+    "primary_language": {None: "Multilingual"},
+    "provider": PROVIDERS | {None: "Custom provider"},
     "ownership": {"public": "Public", "private": "Private", None: "Unknown"},
     "billing_style": {
         "VOICE_BILLING_STYLE_INCLUDED": "Included",
-        "VOICE_BILLING_STYLE_EXTERNAL": "Billed by the provider",
+        "VOICE_BILLING_STYLE_EXTERNAL": "Billed by provider",
         None: "Unknown",
     },
-    "listed": {True: "Listed by Ultravox", False: "No longer listed"},
+    "listed": {True: "Available in Ultravox", False: "No longer in Ultravox"},
 }
 
 
 def label(column: str, value: str | bool | None) -> str:
-    """Return a value of one of WORDS' columns in words; one that is unknown as it is."""
-    words = WORDS[column]
-    return words[None] if value in (None, "") else words.get(value, str(value))
+    """Return the label of a value in one of LABELS' columns, or an unknown value unchanged."""
+    labels = LABELS[column]
+    return labels[None] if value in (None, "") else labels.get(value, str(value))

@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from voiceproject.errors import ServiceError
-from voices import search
+from voices import search, visibility
 from voices.admin.read_only import ReadOnlyAdmin
 from voices.api.links import preview_links
 from voices.api.serializers import MAX_SEARCH
@@ -72,8 +72,8 @@ class VoiceAdmin(ReadOnlyAdmin):
         )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Voice]:
-        voices = super().get_queryset(request) & search.visible_to(request.user)  # type: ignore[arg-type]
-        return voices.annotate(is_listed=search.listed(request.user))  # type: ignore[arg-type]
+        voices = super().get_queryset(request) & visibility.visible_to(request.user)  # type: ignore[arg-type]
+        return voices.annotate(is_listed=visibility.listed(request.user))  # type: ignore[arg-type]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Voice], search_term: str

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from agencies.throttling import Throttle
 from voiceproject.errors import InvalidToken
 from voiceproject.http.openapi import errors
-from voices import search
+from voices import visibility
 from voices.api.links import caller_of_link
 from voices.api.ranges import apply_range
 from voices.api.views import CREDENTIALS, READ_ERRORS, VOICE_ID, ReadView, unless_known
@@ -67,7 +67,7 @@ class PreviewView(ReadView):
         responses=RESPONSES | errors(*PREVIEW_ERRORS, *READ_ERRORS),
     )
     def get(self, request: Request, voice_id: str) -> HttpResponse:
-        voices = Voice.objects.all() if self.is_signed else search.visible_to(self.caller)
+        voices = Voice.objects.all() if self.is_signed else visibility.visible_to(self.caller)
         voice = voices.filter(pk=voice_id).first()
         if voice is None:
             raise NotFound()

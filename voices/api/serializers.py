@@ -1,4 +1,4 @@
-"""What goes in and out, for checking parameters and for the OpenAPI description."""
+"""Serializers that validate parameters and describe responses in the OpenAPI description."""
 
 import re
 from typing import Any
@@ -9,11 +9,12 @@ from rest_framework import serializers
 from voiceproject.http.openapi import always
 from voices import runs
 from voices.models import SyncRun, Voice
-from voices.search import NONE, ORDERINGS, starter_of, visible_to
+from voices.search import LANGUAGE, NONE, ORDERINGS
+from voices.visibility import starter_of, visible_to
 
 MAX_SEARCH = 1000  # characters
 MAX_PAGE_SIZE = 200
-# Source: RFC 5646, section 2.1, whose subtags have up to eight letters and digits.
+# Source: RFC 5646, section 2.1: subtags have up to eight letters and digits.
 LANGUAGE_TAG = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*\Z")
 NUMBER = re.compile(r"-?[0-9]{1,18}\Z")
 VOICE = (
@@ -34,7 +35,7 @@ VOICE = (
 class StatsSerializer(serializers.Serializer):
     synced = serializers.IntegerField(help_text="Distinct voices stored.")
     skipped = serializers.IntegerField(
-        required=False, help_text="Records that could not be stored; left out where there are none."
+        required=False, help_text="Records that could not be stored; absent if there are none."
     )
 
 
@@ -45,7 +46,7 @@ class SyncedSerializer(serializers.Serializer):
 
 
 class Query(serializers.Serializer):
-    """A query string. Refuses parameters that are unknown, and what may not come twice, or be empty."""
+    """A query string. Unknown parameters are errors, and so are repeated or empty ones."""
 
     def to_internal_value(self, data: Any) -> Any:
         wrong = {}
@@ -54,7 +55,7 @@ class Query(serializers.Serializer):
             if field is None:
                 wrong[name] = ["There is no such parameter."]
             elif not isinstance(field, serializers.ListField) and len(values) > 1:
-                wrong[name] = ["Give it once."]
+                wrong[name] = ["It may not be repeated."]
             elif isinstance(field, serializers.IntegerField) and not NUMBER.match(values[0]):
                 wrong[name] = ["It is not a whole number."]
             elif isinstance(field, serializers.ChoiceField) and not values[0]:
@@ -68,28 +69,37 @@ class PageQuery(Query):
     page = serializers.IntegerField(default=1, min_value=1, help_text="From 1.")
     page_size = serializers.IntegerField(default=50, min_value=1, max_value=MAX_PAGE_SIZE)
 
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Add `rows`, the slice of rows on the page."""
+        start = (attrs["page"] - 1) * attrs["page_size"]
+        return attrs | {"rows": slice(start, start + attrs["page_size"])}
 
-class _Values(serializers.ListField):
-    """Any of the values will do."""
+
+class Values(serializers.ListField):
+    """A parameter that may be repeated: a voice matches if any value does."""
 
     child = serializers.CharField(allow_blank=True, trim_whitespace=False)
 
 
 class VoicesQuery(PageQuery):
     search = serializers.CharField(
-        required=False,
+        default="",
         allow_blank=True,
         max_length=MAX_SEARCH,
-        help_text="Words; each must occur in the voice's name, description, language label, language code or"
-        " provider, or be its id. Neither case nor Latin accents matter.",
+        help_text="Words; each must be the beginning of a word in the voice's name, description, language"
+        " label, language code or provider, or be its id. Case and Latin accents do not matter.",
     )
-    language = _Values(
+    id = Values(default=list, help_text="The exact id.")
+    language = Values(
+        source=LANGUAGE,
         required=False,
-        help_text="A BCP 47 tag: `en` finds `en` and `en-US`; `-` finds voices that have none.",
+        help_text="A BCP 47 tag: `en` finds `en` and `en-US`; `-` finds voices without one.",
     )
-    provider = _Values(required=False, help_text="The exact value; `-` finds voices without.")
-    ownership = _Values(required=False, help_text="The exact value; `-` finds voices without.")
-    billing_style = _Values(required=False, help_text="The exact value; `-` finds voices without.")
+    provider = Values(required=False, help_text="The exact value; `-` finds voices without one.")
+    ownership = Values(required=False, help_text="The exact value; `-` finds voices without one.")
+    billing_style = Values(
+        required=False, help_text="The exact value; `-` finds voices without one."
+    )
     listed = serializers.ChoiceField(
         ["true", "false"], required=False, help_text="Whether Ultravox still lists the voice."
     )
@@ -100,21 +110,24 @@ class VoicesQuery(PageQuery):
     )
 
     def validate_language(self, languages: list[str]) -> list[str]:
-        """Take what is a language tag, and whatever else Ultravox calls one."""
+        """Accept language tags and any other language code in the table."""
         odd = {tag.lower() for tag in languages if tag != NONE and not LANGUAGE_TAG.match(tag)}
         if odd:
             visible = visible_to(self.context["caller"]).exclude(primary_language=None)
             known = visible.values_list("primary_language", flat=True).distinct()
             if odd - {str(language).lower() for language in known}:
-                raise serializers.ValidationError("Is not a language tag like en or en-US.")
+                raise serializers.ValidationError("It is not a language tag like en or en-US.")
         return languages
+
+    def validate_listed(self, listed: str) -> list[bool]:
+        return [listed == "true"]
 
 
 class VoiceSerializer(serializers.ModelSerializer):
     listed = serializers.BooleanField(help_text="Whether Ultravox still lists it.")
     preview_url = serializers.URLField(
         allow_null=True,
-        help_text="For an `<audio>` element, for at least an hour; null where there is none.",
+        help_text="An `<audio>` element plays it for at least an hour. Null without a preview.",
     )
 
     class Meta:
@@ -125,7 +138,7 @@ class VoiceSerializer(serializers.ModelSerializer):
 
 class VoiceWithDefinitionSerializer(VoiceSerializer):
     definition = serializers.JSONField(
-        allow_null=True, help_text="With everything that may be an agency's secret masked."
+        allow_null=True, help_text="With every value masked that may be an agency's secret."
     )
 
     class Meta(VoiceSerializer.Meta):
@@ -133,8 +146,8 @@ class VoiceWithDefinitionSerializer(VoiceSerializer):
 
 
 class FacetSerializer(serializers.Serializer):
-    value = serializers.CharField(allow_null=True, help_text="Null for voices that have none.")
-    label = serializers.CharField(help_text="In words.")  # type: ignore[assignment]
+    value = serializers.CharField(allow_null=True, help_text="Null for voices without one.")
+    label = serializers.CharField(help_text="The value for people.")  # type: ignore[assignment]
     count = serializers.IntegerField()
 
 
@@ -155,27 +168,27 @@ class LastSyncSerializer(serializers.Serializer):
     synced = serializers.IntegerField()
 
 
-class _PageSerializer(serializers.Serializer):
+class PageSerializer(serializers.Serializer):
     count = serializers.IntegerField()
     next = serializers.URLField(allow_null=True)
     previous = serializers.URLField(allow_null=True)
 
 
-class VoicesSerializer(_PageSerializer):
+class VoicesSerializer(PageSerializer):
     results = VoiceSerializer(many=True)
     facets = FacetsSerializer()
     last_sync = LastSyncSerializer(allow_null=True)
 
 
 class RunSerializer(serializers.ModelSerializer):
-    """A run, with `dead` of `search.runs_visible_to`, for the `caller` of its context."""
+    """A run from `runs_visible_to`, for the `caller` in the serializer's context."""
 
     status = serializers.SerializerMethodField()
     started_by = serializers.SerializerMethodField(
-        help_text="A user's e-mail address; null where it was no user, or one of another agency."
+        help_text="The email of the user who started it, for colleagues, services and staff."
     )
-    code = serializers.SerializerMethodField(help_text="Of the error that it failed with.")
-    message = serializers.SerializerMethodField(help_text="How it ended, in words.")
+    code = serializers.SerializerMethodField(help_text="The error's code.")
+    message = serializers.SerializerMethodField(help_text="The outcome, for people.")
 
     class Meta:
         model = SyncRun
@@ -211,5 +224,5 @@ class RunSerializer(serializers.ModelSerializer):
         return runs.DIED if run.dead else run.error_message or None
 
 
-class RunsSerializer(_PageSerializer):
+class RunsSerializer(PageSerializer):
     results = RunSerializer(many=True)
