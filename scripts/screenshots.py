@@ -22,7 +22,7 @@ EMAIL = "anna@agency.example"
 def main() -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
     django.setup()
-    from tests.browser.tab import Tab, opened_browser
+    from tests.browser.tab import Tab, open_browser
     from tests.support.seeding import add_agency, add_user
 
     FOLDER.mkdir(exist_ok=True)
@@ -30,7 +30,7 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         Sandbox() as sandbox,
         own_project(None, Path(folder), ULTRAVOX_API_URL=sandbox.url) as project,
-        opened_browser() as browser,
+        open_browser() as browser,
     ):
         project.manage("migrate", "-v", "0")
         add_user(project, add_agency(project, key=API_KEY), EMAIL)
