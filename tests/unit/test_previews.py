@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,10 @@ def test_max_age(folder: Path, age: int, is_loaded: bool) -> None:
 def test_the_least_recently_used_files_are_removed_first(folder: Path, settings: Any) -> None:
     settings.PREVIEW_BYTES = 10
     folder.mkdir()
+    now = time.time()  # reading updates older access times on some file systems
     for number, name in enumerate(["of another program", *NAMES]):
         (folder / name).write_bytes(b"audio")
-        os.utime(folder / name, (number, number))
+        os.utime(folder / name, (now - 100 + number, now - 1000))
     assert cache.load(NAMES[0]) == b"audio"
     cache.store("d" * 64, b"audio")
     names = {file.name for file in folder.iterdir()}
