@@ -3,11 +3,11 @@
 import errno
 import os
 import stat
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 
 from sandbox import audio
 from voices.previews import cache, media_type
@@ -64,14 +64,15 @@ def test_max_age(folder: Path, age: int, is_loaded: bool) -> None:
 def test_the_least_recently_used_files_are_removed_first(folder: Path, settings: Any) -> None:
     settings.PREVIEW_BYTES = 10
     folder.mkdir()
-    now = time.time()  # reading updates older access times on some file systems
     for number, name in enumerate(["of another program", *NAMES]):
         (folder / name).write_bytes(b"audio")
-        os.utime(folder / name, (now - 100 + number, now - 1000))
-    assert cache.load(NAMES[0]) == b"audio"
+        os.utime(folder / name, (number, number))
     cache.store("d" * 64, b"audio")
-    names = {file.name for file in folder.iterdir()}
-    assert names == {"of another program", NAMES[0], "d" * 64}
+    assert {file.name for file in folder.iterdir()} == {"of another program", NAMES[2], "d" * 64}
+    with time_machine.travel(4_000_000_000, tick=False):
+        cache.load(NAMES[2])
+    status = (folder / NAMES[2]).stat()
+    assert (status.st_atime, status.st_mtime) == (4_000_000_000, 3)
 
 
 def test_a_folder_that_cannot_be_written_is_logged(
