@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 
 from sandbox import audio
 from voices.previews import cache, media_type
@@ -66,10 +67,12 @@ def test_the_least_recently_used_files_are_removed_first(folder: Path, settings:
     for number, name in enumerate(["of another program", *NAMES]):
         (folder / name).write_bytes(b"audio")
         os.utime(folder / name, (number, number))
-    assert cache.load(NAMES[0]) == b"audio"
     cache.store("d" * 64, b"audio")
-    names = {file.name for file in folder.iterdir()}
-    assert names == {"of another program", NAMES[0], "d" * 64}
+    assert {file.name for file in folder.iterdir()} == {"of another program", NAMES[2], "d" * 64}
+    with time_machine.travel(4_000_000_000, tick=False):
+        cache.load(NAMES[2])
+    status = (folder / NAMES[2]).stat()
+    assert (status.st_atime, status.st_mtime) == (4_000_000_000, 3)
 
 
 def test_a_folder_that_cannot_be_written_is_logged(
