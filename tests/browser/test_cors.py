@@ -1,4 +1,4 @@
-"""A dashboard in a real browser, on another origin: supabase-js preflights, and reads the answers."""
+"""supabase-js on a dashboard on another origin, in a real browser."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ async ({ url, key, token, name, invoke }) => {
   };
 }
 """
-HEAR = """
+PLAY = """
 async (url) => {
   const response = await fetch(url, { headers: { Range: "bytes=0-1" } });
   const range = response.headers.get("Content-Range");
@@ -52,48 +52,48 @@ pytestmark = [pytest.mark.browser, needs_chromium]
 def test_functions_invoke_in_a_browser(migrated: Database, tmp_path: Path, browser: Any) -> None:
     npm.install(npm.SUPABASE)
     with (
-        Dashboard() as known,
+        Dashboard() as configured,
         Dashboard() as stranger,
         Ultravox(count=3) as ultravox,
         own_project(
             migrated,
             tmp_path,
             ULTRAVOX_API_URL=ultravox.url,
-            CORS_ALLOWED_ORIGINS=f"https://another.example.com , {known.url}/ ",
+            CORS_ALLOWED_ORIGINS=f"https://another.example.com , {configured.url}/ ",
         ) as project,
     ):
         files = {
             "/": ("text/html", PAGE),
             "/supabase.js": ("text/javascript", npm.SUPABASE_JS.read_text()),
         }
-        known.files = stranger.files = files
+        configured.files = stranger.files = files
         add_user(project, add_agency(project))
         url = project.serve("--workers=1")
         body = {"email": "user@example.com", "password": PASSWORD}
         token = requests.post(f"{url}{TOKEN}", json=body).json()["access"]
         page = browser.new_page()
-        seen: list[tuple[str, str]] = []
-        page.on("request", lambda request: seen.append((request.method, request.url)))
+        requested: list[tuple[str, str]] = []
+        page.on("request", lambda request: requested.append((request.method, request.url)))
         service = {"url": url, "key": SERVICE_KEY}
         user = {"url": url, "key": "an-anon-key", "token": token}
-        page.goto(known.url)
-        for way in (service, user, service | {"invoke": {"body": {"any": "thing"}}}):
-            assert page.evaluate(INVOKE, way) == {"data": GOOD, "error": None}
-        assert ("POST", f"{url}/functions/v1/voices-sync") in seen
+        page.goto(configured.url)
+        for call in (service, user, service | {"invoke": {"body": {"any": "thing"}}}):
+            assert page.evaluate(INVOKE, call) == {"data": GOOD, "error": None}
+        assert ("POST", f"{url}/functions/v1/voices-sync") in requested
         listing = {"name": "voices-list", "invoke": {"method": "GET", "region": "eu-west-1"}}
         voices = page.evaluate(INVOKE, user | listing)["data"]
         assert (voices["count"], len(voices["results"])) == (3, 3)
-        [keyed] = [voice for voice in voices["results"] if voice["name"] == "Bronte"]
-        heard = page.evaluate(HEAR, keyed["preview_url"])
-        assert heard == {"status": 206, "range": "bytes 0-1/", "etag": True}
-        # What the page reads of an error
-        for way in (user | {"token": "expired"}, {"url": url, "key": "an-anon-key"}):
-            outcome = page.evaluate(INVOKE, way)
+        [voice] = [voice for voice in voices["results"] if voice["name"] == "Bronte"]
+        response = page.evaluate(PLAY, voice["preview_url"])
+        assert response == {"status": 206, "range": "bytes 0-1/", "etag": True}
+        # The page can read errors.
+        for call in (user | {"token": "expired"}, {"url": url, "key": "an-anon-key"}):
+            outcome = page.evaluate(INVOKE, call)
             error = outcome["error"]
             assert (outcome["data"], error["name"]) == (None, "FunctionsHttpError")
             assert (error["status"], error["body"]["code"]) == (401, "invalid_token")
         page.goto(stranger.url)
         outcome = page.evaluate(INVOKE, service | {"token": token})
-        unread = {"name": "FunctionsFetchError", "status": None, "body": None}
-        assert outcome == {"data": None, "error": unread}
+        unreadable = {"name": "FunctionsFetchError", "status": None, "body": None}
+        assert outcome == {"data": None, "error": unreadable}
         assert token not in json.dumps(outcome)

@@ -1,4 +1,4 @@
-"""What callers of the API get, checked in the same way everywhere."""
+"""Checks of responses, and of rows as the database holds them."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ BOTH_SPELLINGS = tuple(
 )
 TOKEN, REFRESH = "/api/token/", "/api/token/refresh/"
 NO_AGENCY, INVALID_TOKEN = "not_agency_user", "invalid_token"
-# What the body of Ultravox's errors holds in these tests, and nobody may see.
+# In the body of Ultravox's errors in these tests; no response may contain it.
 MARKER = "ultravox-said-this-in-confidence"
 SECRETS = (
     API_KEY,
@@ -30,24 +30,13 @@ SECRETS = (
     ENVIRONMENT["DJANGO_SECRET_KEY"],
 )
 INSIDES = (
-    "Traceback",
-    'File "',
-    "SELECT",
-    "INSERT",
-    "UPDATE ",
-    "ultravox_voices",
-    "voice_sync_runs",
-    "Error",
-    "Exception",
-    "<",
-    "site-packages",
-    "psycopg",
-    "sqlite",
+    *("Traceback", 'File "', "Error", "Exception", "site-packages", "psycopg", "sqlite", "<"),
+    *("SELECT", "INSERT", "UPDATE ", "ultravox_voices", "voice_sync_runs"),
 )
 
 
 def assert_error(response: Any, status: int, code: str, *secrets: str) -> None:
-    """Check an answer of Django's test client, or of requests, to be this error and no more."""
+    """Check that a response of the test client, or of requests, is this error and no more."""
     text = response.content.decode()
     assert response.status_code == status, text
     assert response.headers["Content-Type"] == "application/json"
@@ -58,8 +47,8 @@ def assert_error(response: Any, status: int, code: str, *secrets: str) -> None:
     assert isinstance(message, str), body
     assert message.strip(), body
     assert message.isprintable(), body
-    for shown in (*SECRETS, *INSIDES, *secrets):
-        assert shown not in text, shown
+    for secret in (*SECRETS, *INSIDES, *secrets):
+        assert secret not in text, secret
     if status == 401:
         assert response.headers["WWW-Authenticate"] == "Bearer"
     else:
@@ -71,7 +60,7 @@ def assert_error(response: Any, status: int, code: str, *secrets: str) -> None:
 
 
 def in_confidence(exchange: Any) -> None:
-    """Answer a listing request with a status that no retry helps, and the marker."""
+    """Return 400, which is never retried, with the marker in the body."""
     exchange.reply(400, {"detail": MARKER, "key": API_KEY})
 
 
@@ -90,7 +79,7 @@ def stored_key(agency: Agency) -> str | None:
 
 
 def store_raw_key(agency: Agency, value: str | None) -> None:
-    """Write the agency's column past the field, as a broken backup would."""
+    """Write the column without encryption, as a broken backup would."""
     pk = agency.pk.hex if connection.vendor == "sqlite" else agency.pk
     with connection.cursor() as cursor:
         cursor.execute("UPDATE agencies SET ultravox_api_key = %s WHERE id = %s", [value, pk])
@@ -99,7 +88,7 @@ def store_raw_key(agency: Agency, value: str | None) -> None:
 
 @contextmanager
 def without(*tables: str) -> Iterator[None]:
-    """Let these tables be gone meanwhile."""
+    """Rename these tables away for the block."""
     with connection.cursor() as cursor:
         for table in tables:
             cursor.execute(f"ALTER TABLE {table} RENAME TO {table}_away")

@@ -1,12 +1,13 @@
-"""What is the same to a search."""
+"""Folding of text for search and order."""
 
+import re
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voices.folding import SORT_LENGTH, fold, folded
+from voices.folding import WORD_START, fold, search_columns, searchable
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,28 @@ def test_folding_twice_changes_nothing_and_leaves_one_line(text: str) -> None:
     assert "\n" not in once
 
 
-def test_lines() -> None:
-    sort_name, text = folded("ID\n1", "N" * 300, None, "Français", "fr-FR", "LMNT")
-    assert sort_name == "n" * SORT_LENGTH
-    assert text.split("\n") == ["n" * 300, "fr-fr", "lmnt", "francais", "", "id 1"]
+@given(st.text("ab_ -.é東ส\x1f\n"), st.text("ab_-.é東ส", min_size=1))
+def test_a_word_is_found_wherever_a_word_begins(text: str, word: str) -> None:
+    text, word = fold(text), fold(word)
+    places = [place for place in range(len(text)) if text.startswith(word, place)]
+    begins = [
+        place == 0
+        or not re.match(r"\w", text[place - 1])
+        or any(letter in "東ส" for letter in text[place - 1 : place + 1])
+        for place in places
+    ]
+    assert (searchable(word) in searchable(text)) == any(begins)
+
+
+def test_search_columns() -> None:
+    columns = search_columns(
+        name="Émilie\nB",
+        description=None,
+        language_label="c++",
+        primary_language="fr-FR",
+        provider="",
+    )
+    assert columns == {
+        "sort_name": "emilie b",
+        "search_text": "|emilie |b\n|\n|c+|+|\n|fr-|fr\n|".replace("|", WORD_START),
+    }

@@ -1,14 +1,14 @@
-// Invoke a function as a dashboard does, once for each way that standard input lists, and print
-// what supabase-js made of the answers. A way is {url, key, options, name, invoke}.
+// Invoke a function as a dashboard does, once for each call in standard input, and print the outcomes
+// that supabase-js reports. A call is {url, key, options, accessToken, name, invoke}.
 
 import { readFileSync } from "node:fs";
 import { createClient } from "@supabase/supabase-js";
 
-const ways = JSON.parse(readFileSync(0, "utf8"));
+const calls = JSON.parse(readFileSync(0, "utf8"));
 const outcomes = [];
-for (const { url, key, options = {}, accessToken, name = "voices-sync", invoke = {} } of ways) {
+for (const { url, key, options = {}, accessToken, name = "voices-sync", invoke = {} } of calls) {
   if (accessToken) options.accessToken = async () => accessToken;
-  // Node 20 has no WebSocket, which createClient asks for though functions need none.
+  // Node 20 has no WebSocket, which createClient requires although functions do not.
   options.realtime = { transport: globalThis.WebSocket ?? class {} };
   const client = createClient(url, key, options);
   const { data, error } = await client.functions.invoke(name, invoke);
