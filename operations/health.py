@@ -21,7 +21,7 @@ from voices.models import SyncRun
 logger = logging.getLogger(__name__)
 
 SECONDS = 1.5  # for all checks of a probe together
-BROKER_SECONDS = 1.0  # to connect to the broker
+CONNECT = 1.0  # seconds, to the broker
 OVERDUE = timedelta(minutes=10)  # beat sends a task within seconds
 SYNC = "voices.sync_voices"  # the task in voices/tasks.py
 
@@ -48,24 +48,18 @@ def check_database(results: Results) -> None:
 def _schedule() -> str:
     tasks = list(PeriodicTask.objects.filter(task=SYNC))
     enabled = [task for task in tasks if task.enabled]
-    if any(_is_overdue(task) for task in enabled):
-        return "stale"
+    for task in enabled:
+        if task.schedule.remaining_estimate(task.last_run_at or task.date_changed) < -OVERDUE:
+            return "stale"
     if enabled:
         return "ok"
     return "disabled" if tasks else "none"
 
 
-def _is_overdue(task: PeriodicTask) -> bool:
-    remaining: timedelta = task.schedule.remaining_estimate(task.last_run_at or task.date_changed)
-    return remaining < -OVERDUE
-
-
 def check_broker(results: Results) -> None:
     """Connect to the broker. Raises whatever its library raises."""
-    limits = {"socket_connect_timeout": BROKER_SECONDS, "socket_timeout": BROKER_SECONDS}  # Redis
-    with app.connection_for_write(
-        connect_timeout=BROKER_SECONDS, transport_options=limits
-    ) as broker:
+    limits = {"socket_connect_timeout": CONNECT, "socket_timeout": CONNECT}  # for Redis
+    with app.connection_for_write(connect_timeout=CONNECT, transport_options=limits) as broker:
         broker.default_channel  # noqa: B018  # connects
     results["broker"] = "ok"
 
@@ -98,12 +92,11 @@ class Check:
             connection.close()
 
 
-IN_DATABASE = ("migrations", "worker", "schedule", "voices")
+SUBJECTS = ("database", "migrations", "broker", "worker", "schedule", "voices")
 CHECKS = (
-    Check(check_database, {"database": "unavailable"} | dict.fromkeys(IN_DATABASE, "unknown")),
+    Check(check_database, {"database": "unavailable"}),
     Check(check_broker, {"broker": "unavailable"}),
 )
-ORDER = ("database", "migrations", "broker", "worker", "schedule", "voices")
 
 
 def readiness(seconds: float = SECONDS) -> tuple[str, Results]:
@@ -112,13 +105,12 @@ def readiness(seconds: float = SECONDS) -> tuple[str, Results]:
     Only the database makes the service unavailable: a sync over HTTP needs no broker, worker or schedule.
     """
     deadline = time.monotonic() + seconds
-    found: Results = {}
-    for thread, results in [check.start() for check in CHECKS]:
+    results = dict.fromkeys(SUBJECTS, "unknown")
+    for thread, found in [check.start() for check in CHECKS]:
         thread.join(max(0, deadline - time.monotonic()))
-        found |= results
+        results |= found
     if not settings.CELERY_BROKER_URL:
-        found |= {"broker": "unused", "worker": "unused"}
-    results = {name: found[name] for name in ORDER}
+        results |= {"broker": "unused", "worker": "unused"}
     if results["database"] != "ok" or results["migrations"] == "unapplied":
         return "unavailable", results
     return "ok" if set(results.values()) <= {"ok", "unused"} else "degraded", results

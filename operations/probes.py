@@ -4,7 +4,6 @@ They are a middleware, which responds before any check of the host, the scheme o
 and containers use an IP address, not the service's name.
 """
 
-import hmac
 import logging
 from collections.abc import Callable
 
@@ -12,6 +11,7 @@ import django.db
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
+from django.utils.crypto import constant_time_compare
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from operations import health, metrics
@@ -57,9 +57,8 @@ def readyz(request: HttpRequest) -> HttpResponse:
 def show_metrics(request: HttpRequest) -> HttpResponse:
     """Return the metrics to callers that send METRICS_TOKEN, and 404 to others."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    expected = settings.METRICS_TOKEN.encode()
-    is_right = hmac.compare_digest(token.strip().encode("latin-1", errors="replace"), expected)
-    if not (expected and scheme.lower() == "bearer" and is_right):
+    is_right = constant_time_compare(token.strip(), settings.METRICS_TOKEN)
+    if not (settings.METRICS_TOKEN and scheme.lower() == "bearer" and is_right):
         return error_response(request, errors.NotFound())
     if response := _wrong_method(request):
         return response

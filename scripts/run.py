@@ -1,11 +1,10 @@
-"""`make run`: set up, sync, and run web server and beat on this machine. Needs nothing but Python.
+"""`make run`: set up, sync, and run web server and beat on this machine.
 
 Keeps existing data: `.env`, the database, its agencies and users. While the oldest agency with a key has the
 sandbox's key, the sandbox replaces Ultravox.
 """
 
 import contextlib
-import fcntl
 import os
 import secrets
 import shlex
@@ -36,12 +35,8 @@ EMAIL = "admin@example.com"
 
 def main() -> int:
     os.environ["DJANGO_SETTINGS_MODULE"] = "voiceproject.settings"
-    _write_env()
-    try:
-        fcntl.flock(os.open(".env", os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)  # until the end
-    except BlockingIOError:
-        sys.exit("`make run` is already running in this folder. Stop it first.")
     port = _free_port()
+    _write_env()
     try:
         django.setup()
         call_command("migrate", verbosity=0, skip_checks=False)
@@ -113,24 +108,19 @@ def _add_agency_and_user(key: str) -> "User | None":
 
 @contextlib.contextmanager
 def _ultravox() -> Iterator[str]:
-    """Run the sandbox if it is needed, and yield a description of the voices' source."""
-    if not _needs_sandbox():
+    """Run the sandbox if its key is used, and yield a description of the voices' source."""
+    from agencies.credentials import agencies_with_key, get_agency_credentials
+
+    key = ""
+    with contextlib.suppress(CredentialsUnavailable):
+        key = get_agency_credentials(agencies_with_key()[0])
+    if key != API_KEY or settings.ULTRAVOX_API_URL != "https://api.ultravox.ai":
         yield settings.ULTRAVOX_API_URL
         return
     with Sandbox(port=8765 if _is_free(8765) else 0) as sandbox:
         settings.ULTRAVOX_API_URL = os.environ["ULTRAVOX_API_URL"] = sandbox.url
         yield f"""made-up voices from the sandbox. For your own: ULTRAVOX_API_KEY=... make run
           To sync from another terminal, set ULTRAVOX_API_URL={sandbox.url}"""
-
-
-def _needs_sandbox() -> bool:
-    from agencies.credentials import agencies_with_key, get_agency_credentials
-
-    if settings.ULTRAVOX_API_URL != "https://api.ultravox.ai":
-        return False
-    with contextlib.suppress(CredentialsUnavailable):
-        return get_agency_credentials(agencies_with_key()[0]) == API_KEY
-    return False
 
 
 def _serve() -> int:

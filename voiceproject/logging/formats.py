@@ -30,8 +30,7 @@ class TextFormatter(logging.Formatter):
 class JSONFormatter(logging.Formatter):
     """One JSON object per line.
 
-    Of the `extra` data of a record, only `fields` is written. Django's extra data is the whole request, whose
-    address may be signed; celery's is a task's arguments.
+    A record's extra data is left out except `fields`: Django's is the request, whose address may be signed.
     """
 
     def format(self, record: logging.LogRecord) -> str:

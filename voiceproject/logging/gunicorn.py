@@ -2,7 +2,6 @@
 
 import logging
 import sys
-import threading
 from typing import Any
 
 from gunicorn import glogging
@@ -20,11 +19,8 @@ class Logger(glogging.Logger):
 
 
 def _hide_request(record: logging.LogRecord) -> bool:
-    """Keep credentials out: lines about requests may quote headers and addresses.
-
-    gunicorn's gthread workers read and process requests in threads, and do everything else in the main one.
-    """
-    if threading.current_thread() is threading.main_thread():
+    """Keep credentials out: lines about requests may quote headers and addresses."""
+    if record.threadName == "MainThread":  # gthread workers handle requests in other threads
         return True
     error = sys.exc_info()[0]
     record.msg, record.args = "Request failed: %s", (error.__name__ if error else "unknown",)
