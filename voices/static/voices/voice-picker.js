@@ -548,7 +548,10 @@ export class VoicePicker extends HTMLElement {
 	#clock;
 	#observer = new IntersectionObserver(
 		// A keyboard user in the list could never reach its end if it kept growing.
-		(entries) => entries.some((each) => each.isIntersecting) && !this.#list.querySelector(":focus-visible") && this.#loadMore(),
+		(entries) => {
+			const isInView = entries.some((each) => each.isIntersecting);
+			if (isInView && !this.#list.querySelector(":focus-visible")) this.#loadMore();
+		},
 		{ rootMargin: "800px" },
 	);
 
@@ -562,8 +565,10 @@ export class VoicePicker extends HTMLElement {
 		this.#get(".more").addEventListener("click", () => this.#loadMore());
 		this.#get(".skip").addEventListener("click", () => this.#get(".end").focus());
 		this.#internals.setFormValue("");
-		this.#root.addEventListener("input", (event) => event.stopPropagation()); // #select sends one after it sets the value
-		for (const type of ["voice-play", "voice-error"]) this.#root.addEventListener(type, (event) => this.#forwardPlayerEvent(event));
+		this.#root.addEventListener("input", (event) => event.stopPropagation()); // #select sends its own
+		for (const type of ["voice-play", "voice-error"]) {
+			this.#root.addEventListener(type, (event) => this.#forwardEvent(event));
+		}
 		this.#get(".play-all").addEventListener("click", () => this.#playShortlist());
 		const toggle = this.#get(".toggle");
 		toggle.addEventListener("click", () => {
@@ -847,7 +852,8 @@ export class VoicePicker extends HTMLElement {
 		this.#get(".more").hidden = true;
 		const login = this.getAttribute("login");
 		if (error.isSignedOut && login) {
-			this.#showProblem("You are signed out", "Your session has expired. Sign in to return to this view.", signInLink(login));
+			const text = "Your session has expired. Sign in to return to this view.";
+			this.#showProblem("You are signed out", text, signInLink(login));
 		} else if (error.code === "invalid_request") {
 			const clear = this.#createButton("Clear all", () => this.#clear(PRESETS));
 			this.#showProblem("These filters aren't valid", "This link contains a filter we don't recognize.", clear);
@@ -943,7 +949,7 @@ export class VoicePicker extends HTMLElement {
 	 *
 	 * @param {Event} event
 	 */
-	#forwardPlayerEvent(event) {
+	#forwardEvent(event) {
 		const { voice } = /** @type {VoicePlay} */ (event.target);
 		if (!voice) return; // not a button of this picker
 		event.stopPropagation();
