@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 import time_machine
+from django.conf import settings as django_settings
 from django.db import connection
 from django.test import Client
 from rest_framework.throttling import SimpleRateThrottle
@@ -22,7 +23,6 @@ from tests.support.environment import ORIGIN, PASSWORD, SERVICE_KEY
 from tests.support.project import wait_for
 from tests.ultravox import API_KEY, Exchange, Ultravox
 from voices.models import AgencyVoice, Voice
-from voices.previews.service import MAX_WAITING
 
 pytestmark = pytest.mark.django_db
 
@@ -271,11 +271,12 @@ def test_one_request_for_many_listeners_and_a_limit_on_waiting(
             connection.close()
 
     ultravox.previews = reply_later
+    slots = django_settings.PREVIEW_SLOTS
     others = [add_voice(f"other-{number}", ultravox).pk for number in range(5)]
-    with ThreadPoolExecutor(MAX_WAITING + 2) as listeners:
+    with ThreadPoolExecutor(slots + 2) as listeners:
         waiting = [listeners.submit(listen, voice_id) for voice_id in others]
         ultravox.wait_for_requests(5, 20)
-        waiting += [listeners.submit(listen, "v") for _ in range(MAX_WAITING - 5 + 2)]
+        waiting += [listeners.submit(listen, "v") for _ in range(slots - 5 + 2)]
         try:
             wait_for(lambda: sum(call.done() for call in waiting) == 2)
             for busy in [call.result() for call in waiting if call.done()]:
@@ -284,7 +285,7 @@ def test_one_request_for_many_listeners_and_a_limit_on_waiting(
             assert client.get("/api/voices/", headers=SERVICE).status_code == 200
         finally:
             hangs = False
-    assert sorted(call.result().status_code for call in waiting) == [200] * MAX_WAITING + [503] * 2
+    assert sorted(call.result().status_code for call in waiting) == [200] * slots + [503] * 2
     assert len(ultravox.requests) == 6
 
 

@@ -22,10 +22,9 @@ from voices.previews import cache
 from voices.previews.audio import media_type
 
 MAX_BYTES = 10_000_000  # of one preview
-MAX_WAITING = 20  # requests of a process that wait for Ultravox
 RECENT = 60  # seconds for which errors, redirects and audio that may be incomplete are cached
 
-_slots = threading.BoundedSemaphore(MAX_WAITING)
+_slots = threading.BoundedSemaphore(settings.PREVIEW_SLOTS)
 _pending: dict[str, Future[bytes | str]] = {}
 
 
