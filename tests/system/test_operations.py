@@ -52,7 +52,7 @@ def test_commands_of_manage_py_work(site: Project) -> None:
 
 def test_backup_is_restored(site: Project, tmp_path: Path) -> None:
     def command(start: str) -> str:
-        return next(command for command in COMMANDS if command.startswith(start))
+        return next(command for command in COMMANDS if command.startswith(f"{start} "))
 
     rows = "SELECT * FROM ultravox_voices ORDER BY id"
     before = site.database.rows(rows)
