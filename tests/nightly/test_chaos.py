@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,23 +45,21 @@ print(json.dumps(tokens))
 """
 
 
-class Listings:
-    """Ultravox's behaviour: each key's listing has one private voice more with each request."""
+def grow_listings(ultravox: Ultravox) -> Callable[[Exchange], None]:
+    """Return a behaviour of Ultravox that adds a private voice to a key's listing with each request."""
+    shared, requests_by_key, lock = ultravox.voices[:SHARED], Counter[str](), threading.Lock()
 
-    def __init__(self, ultravox: Ultravox) -> None:
-        self.shared = ultravox.voices[:SHARED]
-        self.requests: Counter[str] = Counter()
-        self.lock = threading.Lock()
-
-    def __call__(self, exchange: Exchange) -> None:
+    def reply(exchange: Exchange) -> None:
         key = exchange.request.headers["x-api-key"]
-        with self.lock:
-            self.requests[key] += 1
-            numbers = range(self.requests[key])
+        with lock:
+            requests_by_key[key] += 1
+            numbers = range(requests_by_key[key])
         exchange.pause(0.1)
         private = [{"voiceId": f"{key}-{n}", "name": key, "ownership": "private"} for n in numbers]
-        voices = [*self.shared, *private]
+        voices = [*shared, *private]
         exchange.reply(200, {"results": voices, "next": None, "total": len(voices)})
+
+    return reply
 
 
 class Response(NamedTuple):
@@ -79,18 +78,17 @@ class Load:
         self.syncs: list[Response] = []
         self.reads: list[Response] = []
         self._stopped = threading.Event()
-        work = [(self._sync, number) for number in range(5)] + [(self._read, 0), (self._read, 1)]
-        self.threads = [threading.Thread(target=target, args=[number]) for target, number in work]
 
     def __enter__(self) -> "Load":
-        for thread in self.threads:
-            thread.start()
+        self._pool = ThreadPoolExecutor(7)
+        self._work = [self._pool.submit(self._sync, number) for number in range(5)]
+        self._work += [self._pool.submit(self._read) for _ in range(2)]
         return self
 
     def __exit__(self, *error: object) -> None:
         self._stopped.set()
-        for thread in self.threads:
-            thread.join(120)
+        for future in self._work:
+            future.result(120)
 
     def grow(self, count: int) -> None:
         """Wait for this number of further successful syncs."""
@@ -103,12 +101,12 @@ class Load:
                 headers = {"Authorization": f"Bearer {self.tokens[agency]}"}
                 self.syncs.append(self._ask("POST", "/functions/v1/voices-sync", headers, agency))
 
-    def _read(self, agency: int) -> None:
+    def _read(self) -> None:
         headers = {"apikey": SERVICE_KEY}
         while not self._stopped.wait(0.1):
-            self.reads.append(self._ask("GET", "/api/voices/?page_size=1", headers, agency))
+            self.reads.append(self._ask("GET", "/api/voices/?page_size=1", headers))
 
-    def _ask(self, method: str, path: str, headers: dict[str, str], agency: int) -> Response:
+    def _ask(self, method: str, path: str, headers: dict[str, str], agency: int = 0) -> Response:
         began = time.monotonic()
         response = requests.request(method, f"{self.url}{path}", headers=headers, timeout=100)
         is_sync = method == "POST" and response.status_code == 200
@@ -138,8 +136,8 @@ class Fleet:
 
     def __enter__(self) -> "Fleet":
         self._thread.start()
-        for port in self.ports:
-            wait_for(lambda port=port: is_live(port), 30, "a web server")
+        logs = [f"web{number}" for number in range(3)]
+        wait_for(lambda: all("Booting worker" in self.site.log(log) for log in logs), 30)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -156,18 +154,12 @@ class Fleet:
                     self.running[name] = self.site.start(*command.split(), log=name)
 
 
-def is_live(port: int) -> bool:
-    with contextlib.suppress(requests.RequestException):
-        return requests.get(f"http://127.0.0.1:{port}/livez", timeout=2).status_code == 200
-    return False
-
-
 @pytest.mark.parametrize("broker", BROKERS)
 def test_nothing_is_lost(
     project: Callable[..., Project], tmp_path: Path, ultravox: Ultravox, broker: str
 ) -> None:
     ultravox.keys = {f"key-{number}" for number in range(AGENCIES)}
-    ultravox.fault = Listings(ultravox)
+    ultravox.fault = grow_listings(ultravox)
     make_broker, port = BROKERS[broker]
     with contextlib.ExitStack() as stack:
         messages = Relay(stack.enter_context(make_broker()), port)
