@@ -22,41 +22,29 @@ FIELD_PATH = re.compile(r"[A-Za-z_]\w{0,30}([.\[][A-Za-z0-9_]{1,30}\]?){0,9}")
 ENCODING = re.compile(r"JSON_BYTE_ENCODING_[A-Z0-9]{1,20}")
 
 
-def _fields(pattern: re.Pattern[str], names: str) -> dict[str, Any]:
-    return dict.fromkeys(names.split(), pattern)
-
-
-# The fields that are shown, and the pattern of their values; a list holds such values.
-SHOWN = {
-    "elevenLabs": {
-        **_fields(TEXT, "voiceId model"),
-        **_fields(NUMBER, "speed style similarityBoost stability optimizeStreamingLatency"),
-        **_fields(NUMBER, "maxSampleRate"),
-        **_fields(FLAG, "useSpeakerBoost enableSsmlParsing"),
-        "pronunciationDictionaries": _fields(TEXT, "dictionaryId versionId"),
+# The fields that are shown, and the pattern of their values or of the items in their lists.
+SHOWN: dict[str, Any] = {
+    "elevenLabs": dict.fromkeys(("voiceId", "model"), TEXT)
+    | dict.fromkeys(("speed", "style", "similarityBoost", "stability"), NUMBER)
+    | dict.fromkeys(("optimizeStreamingLatency", "maxSampleRate"), NUMBER)
+    | dict.fromkeys(("useSpeakerBoost", "enableSsmlParsing"), FLAG)
+    | {"pronunciationDictionaries": dict.fromkeys(("dictionaryId", "versionId"), TEXT)},
+    "cartesia": dict.fromkeys(("voiceId", "model", "emotion", "emotions"), TEXT)
+    | {"speed": NUMBER}
+    | {
+        "generationConfig": dict.fromkeys(("emotion", "pronunciationDictId"), TEXT)
+        | dict.fromkeys(("volume", "speed"), NUMBER)
     },
-    "cartesia": {
-        **_fields(TEXT, "voiceId model emotion emotions"),
-        "speed": NUMBER,
-        "generationConfig": {
-            **_fields(TEXT, "emotion pronunciationDictId"),
-            **_fields(NUMBER, "volume speed"),
-        },
-    },
-    "lmnt": {**_fields(TEXT, "voiceId model"), "speed": NUMBER, "conversational": FLAG},
+    "lmnt": {"voiceId": TEXT, "model": TEXT, "speed": NUMBER, "conversational": FLAG},
     "google": {"voiceId": TEXT, "speakingRate": NUMBER},
-    "inworld": {
-        **_fields(TEXT, "voiceId modelId deliveryMode pronunciationDictionaryIds"),
-        **_fields(NUMBER, "speakingRate temperature"),
-        "applyTextNormalization": FLAG,
-    },
-    "respeecher": {
-        **_fields(TEXT, "voiceId model"),
-        **_fields(NUMBER, "seed temperature topK topP minP"),
-        **_fields(NUMBER, "presencePenalty repetitionPenalty frequencyPenalty"),
-    },
-    "generic": {
-        **_fields(NUMBER, "responseSampleRate responseWordsPerMinute"),
+    "inworld": dict.fromkeys(("voiceId", "modelId", "deliveryMode"), TEXT)
+    | dict.fromkeys(("speakingRate", "temperature"), NUMBER)
+    | {"applyTextNormalization": FLAG, "pronunciationDictionaryIds": TEXT},
+    "respeecher": dict.fromkeys(("voiceId", "model"), TEXT)
+    | dict.fromkeys(("seed", "temperature", "topK", "topP", "minP"), NUMBER)
+    | dict.fromkeys(("presencePenalty", "repetitionPenalty", "frequencyPenalty"), NUMBER),
+    "generic": dict.fromkeys(("responseSampleRate", "responseWordsPerMinute"), NUMBER)
+    | {
         "responseMimeType": MIME_TYPE,
         "jsonAudioFieldPath": FIELD_PATH,
         "jsonByteEncoding": ENCODING,

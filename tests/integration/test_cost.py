@@ -1,4 +1,4 @@
-"""What a sync costs, without a clock: queries, and what the command loads."""
+"""The cost of a sync: queries, and the modules that the command loads."""
 
 import subprocess
 import sys
@@ -14,15 +14,15 @@ from tests.support.seeding import add_agency
 from tests.ultravox import Ultravox
 from voices.sync import sync_voices
 
-QUERIES = 20  # of a sync besides, however long
+QUERIES = 20  # of a sync, without its upserts
 
 
 @pytest.mark.django_db(transaction=True)
 def test_queries_do_not_grow_with_voices(ultravox: Ultravox, agency: Agency) -> None:
-    """But for the voices' own statements, which hold as many as the database takes at once."""
+    """Upserts do not count: each holds as many rows as the database takes at once."""
     counts = []
     voices = ultravox.voices
-    for number in (50, 300, 300):  # the last one over rows that are there
+    for number in (50, 300, 300):  # the last sync updates existing rows
         ultravox.voices = voices[:number]
         with CaptureQueriesContext(connection) as queries:
             assert sync_voices(trigger="service").synced == number
@@ -32,7 +32,7 @@ def test_queries_do_not_grow_with_voices(ultravox: Ultravox, agency: Agency) -> 
     assert counts[0] == counts[1] == counts[2] <= QUERIES
 
 
-def test_command_loads_nothing_of_the_web(
+def test_the_command_loads_no_web_modules(
     project: Callable[..., Project], ultravox: Ultravox
 ) -> None:
     made = project(ULTRAVOX_API_URL=ultravox.url)

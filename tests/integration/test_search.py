@@ -226,8 +226,8 @@ def test_order(add: Add) -> None:
         ("z", "Igel", "fr", "b", 1),
         ("y", "igel", None, "B", 2),
         ("x", "Zoe", "EN", None, 3),
-        ("w", "яна", "en-US", "écho", 1),
-        ("v", "Лада", "de", "Éa", 0),
+        ("w", "ана", "en-US", "écho", 1),
+        ("v", "Лада", "de", "Éz", 0),
         ("B", "igel", None, None, 5),
     ):
         synced_at = NOW + timedelta(minutes=minute)
@@ -239,12 +239,12 @@ def test_order(add: Add) -> None:
             last_synced_at=synced_at,
         )
     for ordering, expected in {
-        "name": "Byzxvw",
-        "-name": "wvxByz",
+        "name": "Byzxwv",
+        "-name": "vwxByz",
         "primary_language": "vxwzBy",
         "-primary_language": "zwxvBy",
-        "provider": "yzvwBx",
-        "-provider": "wvyzBx",
+        "provider": "yzwvBx",
+        "-provider": "vwyzBx",
         "last_synced_at": "vwzyxB",
         "-last_synced_at": "Bxywzv",
     }.items():

@@ -1,4 +1,4 @@
-"""Helpers for the OpenAPI description at /api/schema/: callers and errors, the same for all views."""
+"""Credentials and errors in the OpenAPI description at /api/schema/."""
 
 from typing import Any
 
@@ -19,11 +19,11 @@ def always(value: bool) -> serializers.Field:
 class ErrorSerializer(serializers.Serializer):
     success = always(False)
     code = serializers.CharField(help_text="Machine-readable.")
-    message = serializers.CharField(help_text="One sentence for a person.")
+    message = serializers.CharField(help_text="One sentence for people.")
 
 
 def errors(*codes: str) -> dict[int, OpenApiResponse]:
-    """Return the responses that `extend_schema` takes, for errors of those codes."""
+    """Return the error responses with these codes, for `extend_schema`."""
     descriptions: dict[int, list[str]] = {}
     for code in codes:
         error = ERRORS[code]
@@ -46,4 +46,4 @@ class CallerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         ]
 
     def get_security_requirement(self, auto_schema: Any) -> list[dict[str, list[str]]]:
-        return [{name: []} for name in self.name]  # any one of them
+        return [{name: []} for name in self.name]  # any one is enough

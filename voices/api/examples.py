@@ -1,12 +1,11 @@
-"""Examples for the OpenAPI description: what the sandbox's voices look like."""
+"""Example responses for the OpenAPI description."""
 
 from typing import Any
 
 from drf_spectacular.utils import OpenApiExample
 
-ADDRESS = "https://voices.example.com/api/voices/"
 VOICE: dict[str, Any] = {
-    "id": "2b9a8c5e-9a8f-5d8e-8c55-0f4a5d0c3f10",
+    "id": "2b9a8c5e",
     "name": "Amélie",
     "description": "Warm and unhurried, made for support lines.",
     "language_label": "🇫🇷 French (France)",
@@ -14,34 +13,26 @@ VOICE: dict[str, Any] = {
     "ownership": "public",
     "billing_style": "VOICE_BILLING_STYLE_INCLUDED",
     "provider": "Cartesia",
-    "preview_url": f"{ADDRESS}2b9a8c5e-9a8f-5d8e-8c55-0f4a5d0c3f10/preview?signature=77a3f.service:Cw0RJQ",
+    "preview_url": "https://voices.example.com/api/voices/2b9a8c5e/preview?signature=77a3f",
     "last_synced_at": "2026-11-24T21:30:20.153027Z",
     "listed": True,
 }
-VOICE_WITH_DEFINITION = VOICE | {
-    "definition": {
-        "cartesia": {"voiceId": "8f9c8e22-4d2a-4b59-a8f6-1f2f6f9a5c11", "model": "sonic-3"}
-    }
-}
+VOICE_WITH_DEFINITION = VOICE | {"definition": {"cartesia": {"model": "sonic-3"}}}
 VOICES = {
     "count": 300,
-    "next": f"{ADDRESS}?page=2",
+    "next": "https://voices.example.com/api/voices/?page=2",
     "previous": None,
     "results": [VOICE],
     "facets": {
         "primary_language": [{"value": "fr-FR", "label": "🇫🇷 French (France)", "count": 7}],
-        "provider": [
-            {"value": "Cartesia", "label": "Cartesia", "count": 69},
-            {"value": None, "label": "Another provider", "count": 23},
-        ],
+        "provider": [{"value": None, "label": "Custom provider", "count": 23}],
         "ownership": [{"value": "public", "label": "Public", "count": 246}],
-        "billing_style": [
-            {"value": "VOICE_BILLING_STYLE_INCLUDED", "label": "Included", "count": 222}
-        ],
-        "listed": [{"value": True, "label": "Listed by Ultravox", "count": 300}],
+        "billing_style": [],
+        "listed": [{"value": True, "label": "Available in Ultravox", "count": 300}],
     },
     "last_sync": {"finished_at": "2026-11-24T21:30:26.801124Z", "synced": 300},
 }
+MESSAGE = "Synced 300 voices from Ultravox"
 RUN = {
     "id": 41,
     "trigger": "user",
@@ -55,12 +46,12 @@ RUN = {
     "synced": 300,
     "skipped": 0,
     "code": None,
-    "message": "Synced 300 voices from Ultravox",
+    "message": MESSAGE,
 }
 RUNS = {"count": 1, "next": None, "previous": None, "results": [RUN]}
-SYNCED = {"success": True, "message": "Synced 300 voices from Ultravox", "stats": {"synced": 300}}
+SYNCED = {"success": True, "message": MESSAGE, "stats": {"synced": 300}}
 
 
 def example(value: dict[str, Any]) -> list[OpenApiExample]:
-    """Return an example of an answer, for `extend_schema`."""
+    """Return the example of a 200 response, for `extend_schema`."""
     return [OpenApiExample("Example", value, response_only=True, status_codes=["200"])]
