@@ -78,16 +78,3 @@ def search_columns(
         "sort_name": fold(name or ""),
         "search_text": "\n".join(searchable(text or "") for text in texts),
     }
-
-
-def folded(voice_id: str, *texts: str | None) -> tuple[str, str]:
-    """Return `sort_name` and `search_text`; goes when the writer calls `search_columns`."""
-    name, description, language_label, primary_language, provider = texts
-    columns = search_columns(
-        name=name,
-        description=description,
-        language_label=language_label,
-        primary_language=primary_language,
-        provider=provider,
-    )
-    return columns["sort_name"], columns["search_text"]

@@ -150,7 +150,7 @@ def test_the_number_of_queries_does_not_depend_on_the_number_of_rows(
 
     add(0)
     open_page(browser, url)
-    with django_assert_max_num_queries(12) as few:
+    with django_assert_max_num_queries(20) as few:
         open_page(browser, url)
     for number in range(1, 110):
         add(number)

@@ -29,7 +29,8 @@ def test_queries_do_not_grow_with_voices(ultravox: Ultravox, agency: Agency) -> 
         upserts = [query for query in queries if 'INTO "ultravox_voices"' in query["sql"]]
         assert len(upserts) <= 1 + number // 90
         counts.append(len(queries) - len(upserts))
-    assert counts[0] == counts[1] == counts[2] <= QUERIES
+    assert counts[0] == counts[1]
+    assert max(counts) <= QUERIES
 
 
 def test_the_command_loads_no_web_modules(
