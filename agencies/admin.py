@@ -162,7 +162,7 @@ class FailedLoginsAdmin(AccessAttemptAdmin):
 class GroupAdmin(DjangoGroupAdmin):
     """Only superusers change groups. Otherwise staff could add permissions to their own group."""
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return request.user.is_superuser
 
     has_add_permission = has_delete_permission = has_change_permission

@@ -1,7 +1,5 @@
 """System checks of keys, secrets and tokens."""
 
-from typing import Any
-
 import jwt
 from cryptography.fernet import Fernet
 from django.conf import settings
@@ -15,7 +13,7 @@ RANDOM_HINT = "Use the output of `python -c 'import secrets; print(secrets.token
 
 
 @register
-def check_secrets(**_: Any) -> list[CheckMessage]:
+def check_secrets(**_: object) -> list[CheckMessage]:
     messages: list[CheckMessage] = []
     if not settings.CREDENTIALS_KEYS:
         messages.append(Error("CREDENTIALS_KEYS is not set.", hint=FERNET_HINT, id="agencies.E001"))
@@ -31,7 +29,7 @@ def check_secrets(**_: Any) -> list[CheckMessage]:
 
 
 @register(deploy=True)
-def check_strength(**_: Any) -> list[CheckMessage]:
+def check_strength(**_: object) -> list[CheckMessage]:
     messages: list[CheckMessage] = []
     if any(len(key) < 20 for key in settings.SERVICE_API_KEYS):
         message = "A key in SERVICE_API_KEYS has fewer than 20 characters."

@@ -1,7 +1,6 @@
 """E-mail addresses in one normal form, so that two spellings of an address are one user."""
 
 import unicodedata
-from typing import Any
 
 from django.db import models
 
@@ -14,5 +13,5 @@ def normal_email(address: str) -> str:
 class EmailAddressField(models.EmailField):
     """An EmailField that stores and looks up addresses in their normal form."""
 
-    def to_python(self, value: Any) -> Any:
+    def to_python(self, value: object) -> object:
         return normal_email(value) if isinstance(value, str) else super().to_python(value)

@@ -4,7 +4,6 @@ import logging
 import threading
 import time
 from functools import cache
-from typing import Any
 
 import jwt
 import requests
@@ -35,7 +34,7 @@ class KeySet:
         self._lookups: list[tuple[float, str]] = []  # when, and for which kid
         self._read_at = -self.LIFETIME
 
-    def find(self, kid: Any, key_type: str) -> Any:
+    def find(self, kid: object, key_type: str) -> object:
         """Return the public key with that `kid`, or None if there is none of that type."""
         if not isinstance(kid, str):
             return None

@@ -35,7 +35,7 @@ class Handler(AxesDatabaseHandler):
         too_soon = guesses["total"] >= most and now - guesses["last"] < span / most
         return limit if too_soon else failures
 
-    def user_logged_in(self, sender: Any, request: Any, user: User, **kwargs: Any) -> None:
+    def user_logged_in(self, sender: Any, request: Any, user: User, **kwargs: object) -> None:
         super().user_logged_in(sender, request, user, **kwargs)
         login = {"username": user.email, "ip_address": request.axes_ip_address}
         if not AccessLog.objects.filter(**login).exists():

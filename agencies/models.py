@@ -1,7 +1,7 @@
 """Agencies and their users."""
 
 import uuid
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
@@ -48,7 +48,7 @@ class UserManager(BaseUserManager["User"]):
         """Find a user by e-mail address, in any spelling."""
         return self.get(email=username)
 
-    def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
+    def create_user(self, email: str, password: str | None = None, **fields: object) -> "User":
         """Create a user who logs in with `email`. Raises ValueError without one."""
         if not email:
             raise ValueError("A user needs an e-mail address.")
@@ -57,7 +57,7 @@ class UserManager(BaseUserManager["User"]):
         user.save(using=self._db)
         return user
 
-    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
+    def create_superuser(self, email: str, password: str | None = None, **fields: object) -> "User":
         rights = {"is_staff": True, "is_superuser": True}
         return self.create_user(email, password, **rights | fields)
 

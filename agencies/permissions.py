@@ -14,7 +14,7 @@ from voiceproject.errors import NotAgencyUser
 class DenyAll(BasePermission):
     """Deny by default, so that every view must say who may call it."""
 
-    def has_permission(self, request: Request, view: Any) -> bool:
+    def has_permission(self, request: Request, view: object) -> bool:
         raise NotAuthenticated()
 
 

@@ -46,7 +46,7 @@ def _network(text: str) -> str:
     return str(ip_network((int(address), 64), strict=False).network_address)
 
 
-def login_name(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str:
+def login_name(request: HttpRequest, credentials: dict[str, object] | None = None) -> str:
     """Return the name under which failed logins are counted: the e-mail address in its normal form.
 
     Django's forms call it `username`, the API calls it `email`. The column holds 255 characters.
@@ -79,5 +79,5 @@ class FailedAuthenticationThrottle(Throttle):
 
     throttle_scope = "failed"
 
-    def get_cache_key(self, request: Request, view: Any) -> str:
+    def get_cache_key(self, request: Request, view: object) -> str:
         return self.cache_format % {"scope": self.scope, "ident": self.get_ident(request)}

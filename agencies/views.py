@@ -33,7 +33,7 @@ TOKEN_ERRORS = errors(
 
 
 class CredentialsSerializer(TokenObtainPairSerializer):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         self.fields["password"].trim_whitespace = False  # type: ignore[attr-defined]
 
@@ -75,7 +75,7 @@ class TokenView(TokenObtainPairView):
         request={"application/json": CredentialsSerializer},
         responses={200: TokensSerializer} | TOKEN_ERRORS,
     )
-    def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+    def post(self, request: Request, *args: object, **kwargs: object) -> Response:
         try:
             return super().post(request, *args, **kwargs)
         except AuthenticationFailed:

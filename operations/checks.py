@@ -4,7 +4,6 @@ Supabase's default privileges give `anon` and `authenticated` access to each new
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import django.db
 from django.apps import apps
@@ -42,7 +41,7 @@ OPEN_BY_DEFAULT = """
 
 
 @register(Tags.database)
-def check_shared_database(databases: Any = None, **_: Any) -> list[CheckMessage]:
+def check_shared_database(databases: object = None, **_: object) -> list[CheckMessage]:
     if not databases or connection.vendor != "postgresql":
         return []
     try:

@@ -25,7 +25,7 @@ class Heartbeat(bootsteps.StartStopStep):
         self._record(parent.hostname)
         self._timer = parent.timer.call_repeatedly(EVERY, self._record, (parent.hostname,))
 
-    def stop(self, parent: Any) -> None:
+    def stop(self, parent: object) -> None:
         self._timer.cancel()
 
     def _record(self, name: str) -> None:

@@ -13,7 +13,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import django.db
 import urllib3
@@ -133,7 +133,7 @@ def _serve() -> int:
     return 0 if manager.returncode in (130, 143) else manager.returncode or 0  # Ctrl-C, SIGTERM
 
 
-def _hang_up(*_: Any) -> None:
+def _hang_up(*_: object) -> None:
     """Stop as on SIGTERM after the terminal was closed. Nothing can be written to it."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)

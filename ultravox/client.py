@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 from urllib.parse import urlencode
 
 from urllib3.exceptions import InvalidHeader
@@ -51,7 +50,7 @@ KEY_REJECTED = "Ultravox rejected your agency's API key. Ask an administrator to
 class Page:
     """One page: its records, the URL of the next page, the number of voices in all, its size in bytes."""
 
-    records: list[Any]
+    records: list[object]
     next: str | None
     total: int | None
     size: int

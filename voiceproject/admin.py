@@ -1,7 +1,5 @@
 """The admin site: its title, and the names and order of its apps and models."""
 
-from typing import Any
-
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.apps import SimpleAdminConfig
@@ -28,14 +26,14 @@ class AdminSite(admin.AdminSite):
     site_header = site_title = "Voices"
     index_title = "Administration"
 
-    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[object]:
         app_list = super().get_app_list(request, app_label)
         for app in app_list:
             app["models"].sort(key=_position)
         return sorted(app_list, key=lambda app: _position(app["models"][0]))
 
 
-def _position(model: dict[str, Any]) -> int:
+def _position(model: dict[str, object]) -> int:
     name = model["object_name"]
     return MODEL_ORDER.index(name) if name in MODEL_ORDER else len(MODEL_ORDER)
 

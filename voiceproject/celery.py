@@ -2,7 +2,6 @@
 
 import os
 import signal
-from typing import Any
 
 from celery import Celery
 from celery.signals import beat_init
@@ -25,7 +24,7 @@ app.steps["consumer"].add("operations.worker:Heartbeat")
 
 
 @beat_init.connect
-def _configure_beat(**_: Any) -> None:
+def _configure_beat(**_: object) -> None:
     # While the broker is down, beat waits. By default it drops the task until the next time it is due.
     app.conf.task_publish_retry_policy = {"max_retries": None}
     # Celery's handler queries the database, even if the signal interrupts a query of a sync.

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from email.utils import getaddresses
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import dj_email_url  # type: ignore[import-untyped]
@@ -29,22 +29,22 @@ env.read_env(BASE_DIR / ".env", recurse=False)
 
 
 @env.parser_for("email_url")
-def _parse_email_url(value: str) -> dict[str, Any]:
+def _parse_email_url(value: str) -> dict[str, object]:
     with contextlib.suppress(ValueError):  # its text may quote the password
-        parsed: dict[str, Any] = dj_email_url.parse(value)
+        parsed: dict[str, object] = dj_email_url.parse(value)
         if "EMAIL_BACKEND" in parsed:
             return parsed
     raise ValidationError("Must be like submission://user:password@host:587.")
 
 
 @env.parser_for("cache_url")
-def _parse_cache_url(value: str) -> dict[str, Any]:
+def _parse_cache_url(value: str) -> dict[str, object]:
     with contextlib.suppress(Exception):  # of any class; its text may quote the password
         return dict(django_cache_url.parse(value))
     raise ValidationError("Must be like redis://host:6379/1.")
 
 
-def optional(parse: Callable[..., T], name: str, default: T, **options: Any) -> T:
+def optional(parse: Callable[..., T], name: str, default: T, **options: object) -> T:
     """Read a variable with one of `env`'s parsers. Raises EnvError."""
     return parse(name, **options) if env.str(name, "").strip() else default
 

@@ -50,7 +50,7 @@ try:
     # Monitoring
     SYNC_PING_URL = env.url("SYNC_PING_URL")
     ADMINS = env.addresses("ADMINS")
-    _email: dict[str, Any] = env.email_url("EMAIL_URL", NO_EMAIL)
+    _email: dict[str, object] = env.email_url("EMAIL_URL", NO_EMAIL)
     STALE_HOURS = env.number("STALE_HOURS", 24.0, validate=env.HOURS)
     SYNC_HISTORY_DAYS = env.integer("SYNC_HISTORY_DAYS", 90, validate=env.DAYS)
     METRICS_TOKEN = env.text("METRICS_TOKEN", "")
@@ -273,7 +273,7 @@ match CELERY_BROKER_URL.partition("://")[0]:
         # After this time, another worker gets an unacknowledged message. It is longer than the longest sync,
         # its write and its report. If the first sync is alive after all, the second one waits for it.
         # Workers look for such messages every 5 seconds; the default is 100.
-        CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
+        CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = {
             "visibility_timeout": BACKGROUND_DEADLINE + 30,
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,

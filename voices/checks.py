@@ -1,7 +1,5 @@
 """System checks of the broker, the hosts, alerts and the database."""
 
-from typing import Any
-
 import django.db
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
@@ -13,7 +11,7 @@ RANDOM_HINT = "Use the output of `python -c 'import secrets; print(secrets.token
 
 
 @register
-def check_broker_url(**_: Any) -> list[CheckMessage]:
+def check_broker_url(**_: object) -> list[CheckMessage]:
     from kombu.transport import (
         TRANSPORT_ALIASES,  # slow, so only when checks run
     )
@@ -28,7 +26,7 @@ def check_broker_url(**_: Any) -> list[CheckMessage]:
 
 
 @register(deploy=True)
-def check_deployment(**_: Any) -> list[CheckMessage]:
+def check_deployment(**_: object) -> list[CheckMessage]:
     messages: list[CheckMessage] = []
     if "*" in settings.ALLOWED_HOSTS:
         message = "DJANGO_ALLOWED_HOSTS accepts any host name."
@@ -51,7 +49,7 @@ def check_deployment(**_: Any) -> list[CheckMessage]:
 
 
 @register(Tags.database)
-def check_database(databases: Any = None, **_: Any) -> list[CheckMessage]:
+def check_database(databases: object = None, **_: object) -> list[CheckMessage]:
     if not databases:
         return []
     try:

@@ -5,7 +5,6 @@ Source: `ultravox.v1.ExternalVoice` in Ultravox's OpenAPI description. An agency
 """
 
 import re
-from typing import Any
 
 MASK = "••••••"
 
@@ -23,7 +22,7 @@ ENCODING = re.compile(r"JSON_BYTE_ENCODING_[A-Z0-9]{1,20}")
 
 
 # The fields that are shown, and the pattern of their values or of the items in their lists.
-SHOWN: dict[str, Any] = {
+SHOWN: dict[str, object] = {
     "elevenLabs": dict.fromkeys(("voiceId", "model"), TEXT)
     | dict.fromkeys(("speed", "style", "similarityBoost", "stability"), NUMBER)
     | dict.fromkeys(("optimizeStreamingLatency", "maxSampleRate"), NUMBER)
@@ -52,12 +51,12 @@ SHOWN: dict[str, Any] = {
 }
 
 
-def masked(definition: Any) -> Any:
+def masked(definition: object) -> object:
     """Return a copy of the definition with MASK in place of all values that are not SHOWN."""
     return _masked(definition, SHOWN)
 
 
-def _masked(value: Any, shown: Any) -> Any:
+def _masked(value: object, shown: object) -> object:
     match value, shown:
         case None, _:
             return None

@@ -47,7 +47,7 @@ def to_values(record: Any) -> dict[str, Any]:
     """
     if not isinstance(record, dict):
         raise UnusableRecord(f"it is not an object but {_type_name(record)}")
-    values: dict[str, Any] = {"id": _identifier(record.get("voiceId"))}
+    values: dict[str, object] = {"id": _identifier(record.get("voiceId"))}
     values |= {column: _text(record.get(field)) for column, field in TEXT_FIELDS.items()}
     values["name"] = values["name"] or ""
     values["definition"] = _storable(record.get("definition"))
@@ -65,7 +65,7 @@ def equal(one: Any, other: Any) -> bool:
     return True
 
 
-def _identifier(value: Any) -> str:
+def _identifier(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise UnusableRecord(f"its voiceId is {_type_name(value)}")
     if isinstance(value, float) and not math.isfinite(value):
@@ -78,11 +78,11 @@ def _identifier(value: Any) -> str:
     return text
 
 
-def _type_name(value: Any) -> str:
+def _type_name(value: object) -> str:
     return "null" if value is None else type(value).__name__
 
 
-def _text(value: Any) -> str | None:
+def _text(value: object) -> str | None:
     if value is None:
         return None
     return _clean(value if isinstance(value, str) else _dump(_storable(value)))
@@ -93,7 +93,7 @@ def _clean(text: str) -> str:
     return text if text.isprintable() else UNSTORABLE.sub("\ufffd", text)
 
 
-def _storable(value: Any, depth: int = 0) -> Any:
+def _storable(value: object, depth: int = 0) -> object:
     match value:
         case str():
             return _clean(value)
@@ -114,7 +114,7 @@ def _storable(value: Any, depth: int = 0) -> Any:
     return value
 
 
-def _json_text(value: Any) -> str:
+def _json_text(value: object) -> str:
     """Return a value's JSON text. Not by json.dumps, which fails on deep nesting: it recurses."""
     parts: list[str] = []
     pending: list[Any] = [(value,)]  # texts, and values in tuples; the next one is the last
@@ -133,5 +133,5 @@ def _json_text(value: Any) -> str:
     return "".join(parts)
 
 
-def _dump(value: Any) -> str:
+def _dump(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import django.db
 from django.db import IntegrityError, OperationalError, connection, transaction
@@ -199,7 +199,7 @@ def _open(agency: Agency, origin: Origin, deadline: float) -> SyncRun:
         _pause(POLL[0], deadline)
 
 
-def _create(agency: Agency | None, origin: Origin, **columns: Any) -> SyncRun:
+def _create(agency: Agency | None, origin: Origin, **columns: object) -> SyncRun:
     times = {"started_at": timezone.now(), "heartbeat_at": Now()}
     return SyncRun.objects.create(agency=agency, **vars(origin), **times, **columns)
 
@@ -270,7 +270,7 @@ def _fail(run: SyncRun, error: BaseException) -> None:
         logger.warning("Run %s stays open: %s", run.pk, describe(database_error))
 
 
-def _close(run: SyncRun, **columns: Any) -> None:
+def _close(run: SyncRun, **columns: object) -> None:
     _open_row(run).update(**columns, **_progress(run))
 
 

@@ -179,6 +179,6 @@ class ByCodePoint(Func):
 
     template = "%(expressions)s"
 
-    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> object:
         template = '(%(expressions)s) COLLATE "C"'
         return super().as_sql(compiler, connection, template=template, **context)

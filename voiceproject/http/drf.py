@@ -13,7 +13,7 @@ from rest_framework.negotiation import DefaultContentNegotiation
 class JSONNegotiation(DefaultContentNegotiation):
     """Return JSON whatever `Accept` says: there is no other format."""
 
-    def select_renderer(self, request: Any, renderers: Any, format_suffix: Any = None) -> Any:
+    def select_renderer(self, request: Any, renderers: Any, format_suffix: object = None) -> object:
         return renderers[0], renderers[0].media_type
 
 

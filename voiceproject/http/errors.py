@@ -108,7 +108,7 @@ def error_response(request: HttpRequest, error: ServiceError) -> HttpResponse:
 def error_view(error: type[ServiceError]) -> Callable[..., HttpResponse]:
     """Return a view that always responds with this error."""
 
-    def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def view(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
         return error_response(request, error())
 
     return view
@@ -117,7 +117,7 @@ def error_view(error: type[ServiceError]) -> Callable[..., HttpResponse]:
 csrf_failed = error_view(errors.CsrfFailed)
 
 
-def locked_out(request: HttpRequest, *_: Any) -> HttpResponse:
+def locked_out(request: HttpRequest, *_: object) -> HttpResponse:
     """Respond to a login that axes has locked after too many failures."""
     error = errors.RateLimited("Too many failed logins. Wait a few minutes, then try again.")
     response = error_response(request, error)

@@ -3,7 +3,6 @@
 import re
 import uuid
 from collections.abc import Callable
-from typing import Any
 
 import django.db
 from django.core.signals import request_finished
@@ -40,7 +39,7 @@ class RequestIdMiddleware:
         return response
 
 
-def _clear_request_id(**_: Any) -> None:
+def _clear_request_id(**_: object) -> None:
     formats.request_id.set(None)
 
 

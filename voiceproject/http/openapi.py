@@ -1,7 +1,5 @@
 """Credentials and errors in the OpenAPI description at /api/schema/."""
 
-from typing import Any
-
 from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import OpenApiResponse, extend_schema_field
@@ -38,12 +36,12 @@ class CallerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
     target_class = "agencies.authentication.CallerAuthentication"
     name = ["userToken", "serviceKey", "session"]
 
-    def get_security_definition(self, auto_schema: Any) -> list[dict[str, str]]:
+    def get_security_definition(self, auto_schema: object) -> list[dict[str, str]]:
         return [
             {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
             {"type": "apiKey", "in": "header", "name": "apikey"},
             {"type": "apiKey", "in": "cookie", "name": settings.SESSION_COOKIE_NAME},
         ]
 
-    def get_security_requirement(self, auto_schema: Any) -> list[dict[str, list[str]]]:
+    def get_security_requirement(self, auto_schema: object) -> list[dict[str, list[str]]]:
         return [{name: []} for name in self.name]  # any one is enough

@@ -29,7 +29,7 @@ def _log_uncaught_errors(**_: Any) -> None:
 
 
 @before_task_publish.connect
-def _send_request_id(headers: dict[str, Any], **_: Any) -> None:
+def _send_request_id(headers: dict[str, object], **_: Any) -> None:
     headers["request_id"] = formats.request_id.get() or headers["id"]
 
 
@@ -41,5 +41,5 @@ def _set_request_id(task: Any, task_id: str, **_: Any) -> None:
 
 
 @task_postrun.connect
-def _reset_request_id(task: Any, **_: Any) -> None:
+def _reset_request_id(task: Any, **_: object) -> None:
     formats.request_id.reset(task.request.request_id_token)

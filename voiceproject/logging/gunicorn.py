@@ -2,7 +2,6 @@
 
 import logging
 import sys
-from typing import Any
 
 from gunicorn import glogging
 
@@ -11,7 +10,7 @@ from voiceproject.logging import formats
 
 
 class Logger(glogging.Logger):
-    def setup(self, cfg: Any) -> None:
+    def setup(self, cfg: object) -> None:
         super().setup(cfg)
         self.error_log.filters = [_hide_request]
         for handler in (*self.error_log.handlers, *self.access_log.handlers):

@@ -4,7 +4,7 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiExample
 
-VOICE: dict[str, Any] = {
+VOICE: dict[str, object] = {
     "id": "2b9a8c5e",
     "name": "Amélie",
     "description": "Warm and unhurried, made for support lines.",

@@ -69,7 +69,7 @@ class PageQuery(Query):
     page = serializers.IntegerField(default=1, min_value=1, help_text="From 1.")
     page_size = serializers.IntegerField(default=50, min_value=1, max_value=MAX_PAGE_SIZE)
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+    def validate(self, attrs: dict[str, Any]) -> dict[str, object]:
         """Add `rows`, the slice of rows on the page."""
         start = (attrs["page"] - 1) * attrs["page_size"]
         return attrs | {"rows": slice(start, start + attrs["page_size"])}

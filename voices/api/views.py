@@ -56,11 +56,11 @@ VOICE_ID = OpenApiParameter("voice_id", str, "path", description="Percent-encode
 class ApiView(APIView):
     """A view that rejects other methods with 405 before it authenticates the caller."""
 
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+    def initial(self, request: Request, *args: object, **kwargs: object) -> None:
         if request.method in self.allowed_methods and request.method != "OPTIONS":
             super().initial(request, *args, **kwargs)
 
-    def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:
+    def options(self, request: object, *args: object, **kwargs: object) -> Response:
         return Response(status=204)
 
 
@@ -211,7 +211,7 @@ def _validated(
     return query.validated_data
 
 
-def _page(request: Request, query: dict[str, Any], count: int) -> dict[str, Any]:
+def _page(request: Request, query: dict[str, Any], count: int) -> dict[str, object]:
     """Return the number of rows and the URLs of the neighboring pages. Raises ValidationError."""
     number, last = query["page"], max(1, -(-count // query["page_size"]))
     if number > last:
@@ -229,7 +229,7 @@ def _page(request: Request, query: dict[str, Any], count: int) -> dict[str, Any]
     }
 
 
-def _voices(request: Request, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def _voices(request: Request, rows: Iterable[dict[str, object]]) -> list[dict[str, Any]]:
     """Return the rows with links to this service's previews."""
     link = preview_links(request)
 
@@ -240,12 +240,12 @@ def _voices(request: Request, rows: Iterable[dict[str, Any]]) -> list[dict[str, 
     return [row | {"preview_url": preview_url(row)} for row in rows]
 
 
-def _runs(request: Request, runs: QuerySet[SyncRun]) -> list[dict[str, Any]]:
+def _runs(request: Request, runs: QuerySet[SyncRun]) -> list[dict[str, object]]:
     serializer = RunSerializer(runs, many=True, context={"caller": request.user})
-    return cast(list[dict[str, Any]], serializer.data)
+    return cast(list[dict[str, object]], serializer.data)
 
 
-def _response(request: Request, content: dict[str, Any]) -> HttpResponse:
+def _response(request: Request, content: dict[str, object]) -> HttpResponse:
     """Return the content as JSON, or 304 if the caller has it already."""
     body = json.dumps(content, cls=JSONEncoder, ensure_ascii=False).encode()
     response = HttpResponse(body, content_type="application/json")

@@ -1,5 +1,3 @@
-from typing import Any
-
 from django.core.management.base import BaseCommand, CommandError
 
 from agencies.credentials import agencies_with_key, rotate_credentials
@@ -9,7 +7,7 @@ from voiceproject.errors import ServiceError
 class Command(BaseCommand):
     help = "Encrypt every stored Ultravox API key again, with the first key of CREDENTIALS_KEYS."
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: object) -> None:
         try:
             unreadable = rotate_credentials()
         except ServiceError as error:

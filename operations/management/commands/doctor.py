@@ -1,5 +1,3 @@
-from typing import Any
-
 import django.db
 from django.core.management.base import BaseCommand, CommandError
 
@@ -11,7 +9,7 @@ class Command(BaseCommand):
     help = "Check everything that a sync needs, and explain how to fix each fault."
     requires_system_checks = ()  # doctor runs them
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: object) -> None:
         faults = 0
         try:
             for subject, status, remedy in doctor.diagnose():

@@ -1,5 +1,3 @@
-from typing import Any
-
 import django.db
 from django.conf import settings
 from django.core.management.base import CommandError
@@ -12,7 +10,7 @@ from voiceproject.database import advice_on
 class Command(migrate.Command):
     """Django's command, which also creates DATABASE_SCHEMA, and explains database errors."""
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: object) -> None:
         try:
             if not (options["plan"] or options["check_unapplied"]):
                 _create_schema()

@@ -1,5 +1,3 @@
-from typing import Any
-
 import django.db
 from django.core.management.base import BaseCommand, CommandError
 
@@ -13,7 +11,7 @@ class Command(BaseCommand):
         " of deleted voices."
     )
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: object) -> None:
         try:
             removed = prune.prune()
         except django.db.Error as error:

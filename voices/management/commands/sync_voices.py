@@ -4,7 +4,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import django.db
 from django.core.exceptions import ValidationError
@@ -26,7 +25,7 @@ class Command(BaseCommand):
         help = "use only this agency's key; without it, any agency's"
         parser.add_argument("--agency", metavar="ID", help=help)
 
-    def handle(self, *args: Any, agency: str | None, verbosity: int, **options: Any) -> None:
+    def handle(self, *args: object, agency: str | None, verbosity: int, **options: object) -> None:
         bar = tqdm(
             disable=not sys.stderr.isatty(),
             leave=False,
