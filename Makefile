@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Of the system tests, one per entry point. `make test TESTS=` runs all tests, `make test TESTS=tests/unit` one folder.
 TESTS = -m "not system or entry_point"
 
-.PHONY: run test chaos lint lock bench screenshots clean $(VENV)/run $(VENV)/dev $(VENV)/bench
+.PHONY: run test chaos lint lock bench screenshots clean $(VENV)/run $(VENV)/dev
 
 run: $(VENV)/run
 	@PORT=$(PORT) $(BIN)/python -m scripts.run
@@ -27,15 +27,14 @@ lint: $(VENV)/dev
 screenshots: $(VENV)/dev
 	$(BIN)/python -m scripts.screenshots
 
-bench: $(VENV)/bench
-	$(BIN)/python -m benchmarks --scaling --write
+bench: $(VENV)/dev
+	$(BIN)/python -m benchmarks --write
 
 lock:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes requirements.in -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes requirements-dev.in -o requirements-dev.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes -c requirements.txt benchmarks/requirements.in -o benchmarks/requirements.txt
 
 clean:
 	rm -rf $(VENV) .venvs .pytest_cache .mypy_cache .ruff_cache
@@ -46,6 +45,3 @@ $(VENV)/run:
 
 $(VENV)/dev:
 	@scripts/venv $(PYTHON) $@ requirements-dev.txt
-
-$(VENV)/bench: $(VENV)/dev
-	@scripts/venv $(PYTHON) $@ benchmarks/requirements.txt

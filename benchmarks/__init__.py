@@ -1,1 +1,1 @@
-"""How long a sync takes, and what it costs at least. `make bench` runs all of it."""
+"""How long syncing and reading take: `make bench` writes the figures into docs/performance.md."""

@@ -1,13 +1,13 @@
-"""The project: its service function, in a process that is up."""
-
-from collections.abc import Callable
+"""The project: its service function, in a process that is already running."""
 
 import django
 from django.db import connection
 
+from benchmarks.floor import Sync
 
-def prepare() -> Callable[[], object]:
-    """Return the sync, on a connection that is open."""
+
+def prepare() -> Sync:
+    """Return the sync, on an open connection."""
     django.setup()
     connection.ensure_connection()
 

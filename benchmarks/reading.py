@@ -1,85 +1,108 @@
-"""What it takes to find and to hear a voice, on the real web server, beside a textbook list there."""
+"""How long lists of voices take, in the process of `python -m benchmarks.reading ROUNDS`.
 
-import http.client
-import statistics
-import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+Prints the median seconds of each request as JSON. The requests go through Django's test client, in turns.
+"""
 
-from benchmarks.joined import server
-from benchmarks.measure import say
-from benchmarks.page import Page, page
-from benchmarks.services import SERVICE_KEY, Databases, environment, run, sandbox
+import contextlib
+import json
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
 
-LISTENERS = 20
-KEYED = "SELECT id FROM ultravox_voices WHERE preview_url LIKE '%/preview' ORDER BY id LIMIT 2"
-SEARCH = "search=warm%20support"  # two words that both find by description
-REQUESTS = {
-    "textbook": "/textbook/",
+import django
+from django.test import Client, override_settings
+
+from benchmarks.report import Bar
+from benchmarks.services import (
+    SERVICE_KEY,
+    Database,
+    Process,
+    environment,
+    log,
+    medians,
+    run,
+    seconds_of,
+)
+
+SEARCH = "?search=warm+support"  # two words of descriptions
+ADDRESSES = {
     "list": "/api/voices/",
-    "textbook, search": f"/textbook/?{SEARCH}",
-    "search": f"/api/voices/?{SEARCH}",
+    "textbook list": "/textbook/",
+    "textbook list with facets": "/textbook/facets/",
+    "search": f"/api/voices/{SEARCH}",
+    "textbook search": f"/textbook/{SEARCH}",
 }
+LIST_LIMITS = {1000: 1.5, 10_000: 2.5}  # by voices, to a textbook list without facets
+FACETS_LIMIT, SEARCH_LIMIT = 0.8, 1.5
 
 
-@dataclass
-class Reading:
-    """Seconds to the first byte of each of REQUESTS, and of a kept preview, round by round."""
+def bars(databases: Mapping[str, Database], engine: str, rounds: int) -> list[Bar]:
+    """Measure lists on PostgreSQL, while another program writes to another database of the server."""
+    bars = []
+    for voices, limit in LIST_LIMITS.items() if engine == "PostgreSQL" else ():
+        title = f"{engine}, {voices:,} voices, reading"
+        log(title)
+        with _writes(databases["floor"]):
+            seconds = _read(databases["project"], voices, 10 * rounds)
+        for name, reference, at_most in (
+            ("list", "textbook list", limit),
+            ("list", "textbook list with facets", FACETS_LIMIT),
+            ("search", "textbook search", SEARCH_LIMIT),
+        ):
+            by_contender = {reference: seconds[reference], "project": seconds[name]}
+            bars.append(Bar(f"{title}: {name}", by_contender, reference, at_most))
+    return bars
 
-    engine: str
-    voices: int
-    asked: int = 0  # requests to Ultravox for LISTENERS at once
-    page: Page | None = None
-    seconds: dict[str, list[float]] = field(default_factory=dict)
 
-    def median(self, name: str) -> float:
-        return statistics.median(self.seconds[name])
+@contextlib.contextmanager
+def _writes(database: Database) -> Iterator[None]:
+    """Write to a database 50 times a second."""
+    stopped = threading.Event()
+
+    def write() -> None:
+        while not stopped.wait(0.02):
+            database.rows("UPDATE agencies SET name = name")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
 
 
-def reading(databases: Databases, folder: str, voices: int, rounds: int) -> Reading:
-    """Return what reading costs, with so many voices in the table."""
-    database = databases.create()
-    result = Reading(str(database), voices)
-    with sandbox(voices) as ultravox:
-        variables = environment(database.url, ultravox.url) | {
-            "DJANGO_LOG_LEVEL": "ERROR",
-            "DJANGO_SETTINGS_MODULE": "benchmarks.textbook_api",
-            "PREVIEW_FOLDER": f"{folder}/previews-{voices}",
-        }
+def _read(database: Database, voices: int, rounds: int) -> dict[str, float]:
+    database.empty()
+    with Process("ultravox", voices, 0) as ultravox:
+        variables = environment(database, ultravox.first_line)
         run(["manage.py", "sync_voices"], variables)
-        database.rows("ANALYZE")
-        with server(variables) as address:
-            first, second = (
-                f"/api/voices/{voice_id}/preview" for (voice_id,) in database.rows(KEYED)
-            )
-            requests = REQUESTS | {"preview": first}
-            for suffix in ("", ", after a commit"):
-                say(f"{database}, {voices:,} voices, {rounds} rounds of reading{suffix}")
-                for number in range(-8, rounds):  # at first, both processes warm up
-                    for name, target in requests.items():
-                        if suffix:
-                            database.rows("SELECT pg_current_xact_id()")
-                        took, _ = _get(address, target)
-                        if number >= 0:
-                            result.seconds.setdefault(name + suffix, []).append(took)
-            before = ultravox.set_latency(0)
-            with ThreadPoolExecutor(LISTENERS) as listeners:
-                list(listeners.map(lambda _: _get(address, second), range(LISTENERS)))
-            result.asked = ultravox.set_latency(0) - before
-            result.page = page(f"http://{address}")
-    return result
+    database.settle()
+    return json.loads(run(["-m", "benchmarks.reading", str(rounds)], variables))
 
 
-def _get(address: str, target: str) -> tuple[float, bytes]:
-    """Return the seconds to the answer's first byte, and its body. Raises RuntimeError if it is no 200."""
-    connection = http.client.HTTPConnection(address, timeout=60)
-    connection.connect()
-    began = time.perf_counter()
-    connection.request("GET", target, headers={"apikey": SERVICE_KEY})
-    answer = connection.getresponse()
-    took = time.perf_counter() - began
-    body = answer.read()
-    connection.close()
-    if answer.status != 200:
-        raise RuntimeError(f"{target} was answered with {answer.status}: {body[:500]!r}")
-    return took, body
+def _measure(rounds: int) -> dict[str, float]:
+    client = Client(SERVER_NAME="127.0.0.1", headers={"apikey": SERVICE_KEY})
+    requests = {name: partial(client.get, address) for name, address in ADDRESSES.items()}
+    contents = {name: request().json() for name, request in requests.items()}
+    assert contents["list"]["count"] == contents["textbook list"]["count"]
+    assert contents["search"]["count"] == contents["textbook search"]["count"] > 0
+    assert _counts(contents["list"]) == _counts(contents["textbook list with facets"])
+    return medians({name: partial(seconds_of, get) for name, get in requests.items()}, rounds)
+
+
+def _counts(content: Any) -> dict[tuple[str, Any], int]:
+    """Return the number of voices by facet and value."""
+    return {
+        (facet, value["value"]): value["count"]
+        for facet, values in content["facets"].items()
+        for value in values
+    }
+
+
+if __name__ == "__main__":
+    django.setup()
+    with override_settings(ROOT_URLCONF="benchmarks.textbook_api"):
+        print(json.dumps(_measure(int(sys.argv[1]))))

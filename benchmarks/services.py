@@ -1,232 +1,161 @@
-"""What contenders run against: databases of their own, and an Ultravox in a process of its own."""
+"""Databases for the benchmarks, and processes that run on them."""
 
 import contextlib
 import os
-import shutil
-import socket
 import sqlite3
+import statistics
 import subprocess
 import sys
 import time
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
 
 import psycopg
-from psycopg import sql
 
 from benchmarks.floor import API_KEY
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVICE_KEY = "service-key-of-the-benchmarks"
 ENVIRONMENT = {
+    "DJANGO_SETTINGS_MODULE": "voiceproject.settings",
     "DJANGO_SECRET_KEY": "the-secret-key-of-the-benchmarks-0123456789-abcdefghijklmnop",
     "DJANGO_DEBUG": "false",
-    "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
     "DJANGO_LOG_LEVEL": "WARNING",
     "CREDENTIALS_KEYS": "YmVuY2htYXJrLWJlbmNobWFyay1iZW5jaG1hcmstMDA=",
     "SERVICE_API_KEYS": SERVICE_KEY,
-    "RATE_LIMIT_SYNC": "100000/min",
 }
-EMAIL, PASSWORD = "user@example.com", "a password of the benchmarks"
 SEED = f"""
-from agencies.models import Agency, User
-agency = Agency.objects.create(name="Agency", ultravox_api_key={API_KEY!r})
-User.objects.create_user({EMAIL!r}, {PASSWORD!r}, agency=agency)
+from agencies.models import Agency
+agency = Agency(name="Agency")
+agency.ultravox_api_key = {API_KEY!r}
+agency.save()
 """
 
-
-def environment(database: str, sandbox: str) -> dict[str, str]:
-    """Return the variables of a process on this database, with the sandbox as Ultravox."""
-    ours = ENVIRONMENT | {"DATABASE_URL": database, "ULTRAVOX_API_URL": sandbox}
-    others = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
-    return others | ours | {"DJANGO_SETTINGS_MODULE": "voiceproject.settings"}
-
-
-def run(arguments: Sequence[str], variables: dict[str, str], folder: Path = ROOT) -> str:
-    """Run this Python to its end and return what it printed. Raises RuntimeError where it fails."""
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env=variables,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(arguments)}\n{done.stdout}{done.stderr}")
-    return done.stdout
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Database:
-    """A database of the benchmarks' own, by its URL."""
-
     url: str
 
     @property
     def is_postgresql(self) -> bool:
-        return not self.url.startswith("sqlite")
+        return self.url.startswith("postgres")
 
-    def connect(self) -> Any:
+    @property
+    def version(self) -> str:
         if self.is_postgresql:
-            return psycopg.connect(self.url, autocommit=True)
-        return sqlite3.connect(
-            self.url.removeprefix("sqlite:///"), timeout=20, isolation_level=None
-        )
+            return self.rows("SHOW server_version")[0][0].split()[0]
+        return sqlite3.sqlite_version
 
-    def rows(self, statement: str) -> list[tuple[Any, ...]]:
-        """Return the rows of a statement, [] where it has none."""
-        with contextlib.closing(self.connect()) as connection:
-            cursor = connection.execute(statement)
+    def rows(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Return the rows of the last statement."""
+        connection: Any
+        if self.is_postgresql:
+            connection = psycopg.connect(self.url, autocommit=True)
+        else:
+            file = self.url.removeprefix("sqlite:///")
+            connection = sqlite3.connect(file, isolation_level=None)
+        with contextlib.closing(connection):
+            for statement in statements:
+                cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
     def empty(self) -> None:
-        """Leave no voices, and no traces of them that slow down whoever comes next."""
+        """Delete all voices."""
         if self.is_postgresql:
-            self.rows("TRUNCATE ultravox_voices")
-            self.rows("CHECKPOINT")
+            self.rows("TRUNCATE ultravox_voices, agency_voices", "CHECKPOINT")
         else:
-            self.rows("DELETE FROM ultravox_voices")
-            self.rows("VACUUM")
-            self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+            self.rows("DELETE FROM ultravox_voices", "DELETE FROM agency_voices", "VACUUM")
 
-    def __str__(self) -> str:
+    def settle(self) -> None:
+        """Do what a database does in the background until the next sync."""
         if self.is_postgresql:
-            return f"PostgreSQL {self.rows('SHOW server_version')[0][0].split()[0]}"
-        return f"SQLite {sqlite3.sqlite_version}"
-
-
-class Databases:
-    """Makes migrated databases with one agency, and drops them all in the end."""
-
-    def __init__(self, engine: str, server: str, folder: Path) -> None:
-        self._engine = engine
-        self._server = server.rpartition("/")[0]
-        self._folder = folder
-        self._made: list[str] = []
-        self._template = self._create("template1", None)
-        variables = environment(self._template, "http://127.0.0.1:9")
-        run(["manage.py", "migrate", "-v", "0"], variables)
-        run(["manage.py", "shell", "-v", "0", "-c", SEED], variables)
-        if engine == "sqlite":
-            Database(self._template).rows("PRAGMA wal_checkpoint(TRUNCATE)")
-
-    def create(self) -> Database:
-        """Return a new database."""
-        name = self._template.rpartition("/")[2]
-        return Database(self._create(name, Path(self._template.removeprefix("sqlite:///"))))
-
-    def _create(self, template: str, file: Path | None) -> str:
-        name = f"benchmark_{uuid.uuid4().hex[:12]}"
-        if self._engine == "sqlite":
-            copy = self._folder / f"{name}.sqlite3"
-            if file:
-                shutil.copyfile(file, copy)
-            return f"sqlite:///{copy}"
-        self._execute("CREATE DATABASE {} TEMPLATE {}", name, template)
-        self._made.append(name)
-        return f"{self._server}/{name}"
-
-    def drop(self) -> None:
-        while self._made:
-            self._execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", self._made.pop())
-
-    def _execute(self, statement: str, *names: str) -> None:
-        with psycopg.connect(f"{self._server}/postgres", autocommit=True) as connection:
-            identifiers = map(sql.Identifier, names)
-            connection.execute(sql.SQL(statement).format(*identifiers))
+            self.rows("VACUUM ANALYZE ultravox_voices, agency_voices", "CHECKPOINT")
+        else:
+            self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 @contextlib.contextmanager
-def databases(engine: str, server: str, folder: Path) -> Iterator[Databases]:
-    made = Databases(engine, server, folder)
+def database(server: str, name: str) -> Iterator[Database]:
+    """Create a migrated database with one agency, and drop it in the end.
+
+    `server` is the URL of a PostgreSQL server, or of a folder for SQLite.
+    """
+    name = f"benchmark_{name}_{os.getpid()}"
+    created = Database(f"{server}/{name}")
+    administration = Database(f"{server}/postgres")
+    if created.is_postgresql:
+        administration.rows(f"CREATE DATABASE {name}")
     try:
-        yield made
+        run(["manage.py", "migrate", "-v", "0"], environment(created))
+        run(["manage.py", "shell", "-v", "0", "-c", SEED], environment(created))
+        yield created
     finally:
-        made.drop()
+        if created.is_postgresql:
+            administration.rows(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-class Sandbox:
-    """The sandbox's process, with all pages made ahead."""
+def environment(database: Database, ultravox: str = "http://127.0.0.1:9") -> dict[str, str]:
+    """Return the environment of a process on a database and an Ultravox."""
+    return os.environ | ENVIRONMENT | {"DATABASE_URL": database.url, "ULTRAVOX_API_URL": ultravox}
 
-    def __init__(self, voices: int) -> None:
-        self.voices = voices
+
+def run(arguments: Sequence[str], variables: Mapping[str, str]) -> str:
+    """Run Python and return its output. Raises CalledProcessError."""
+    command = [sys.executable, *arguments]
+    return subprocess.check_output(command, cwd=ROOT, env=variables, text=True)
+
+
+class Process:
+    """A module of the benchmarks that prints lines, and runs until the end of the `with` block."""
+
+    def __init__(self, module: str, *arguments: object, variables: Any = None) -> None:
+        self._name = f"benchmarks.{module}"
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.ultravox", str(voices)],
+            [sys.executable, "-m", self._name, *map(str, arguments)],
             cwd=ROOT,
+            env=variables,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            bufsize=1,
         )
+        self.first_line = self._read_line()
+
+    def __enter__(self) -> "Process":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def request(self) -> str:
+        """Send an empty line, and return the line of the response."""
+        print(file=self._process.stdin)
+        return self._read_line()
+
+    def _read_line(self) -> str:
         assert self._process.stdout is not None
-        self.url = self._process.stdout.readline().strip()
-        if not self.url:
-            raise RuntimeError("The sandbox did not start.")
-
-    def set_latency(self, milliseconds: float) -> int:
-        """Wait this long before each page from now on, and return how many requests have come."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        print(milliseconds, file=self._process.stdin, flush=True)
-        return int(self._process.stdout.readline())
-
-    def pages_per_second(self) -> float:
-        """Read the listing with a client that does not even parse, and return its speed."""
-        host = urlsplit(self.url).netloc
-        request = "GET {} HTTP/1.1\r\nHost: {}\r\nX-API-Key: {}\r\n\r\n"
-        target, pages, began = "/api/voices?pageSize=100&limit=100", 0, time.perf_counter()
-        with socket.create_connection(
-            (urlsplit(self.url).hostname, urlsplit(self.url).port)
-        ) as connection:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            while target:
-                connection.sendall(request.format(target, host, API_KEY).encode())
-                body = _read_body(connection)
-                pages += 1
-                following = body[len(b'{"next":"') : body.index(b",")].strip(b'"').decode()
-                target = following.removeprefix(self.url) if following.startswith(self.url) else ""
-        return pages / (time.perf_counter() - began)
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(10)
+        line = self._process.stdout.readline()
+        assert line, f"{self._name} failed"
+        return line.strip()
 
 
-@contextlib.contextmanager
-def sandbox(voices: int) -> Iterator[Sandbox]:
-    started = Sandbox(voices)
-    try:
-        yield started
-    finally:
-        started.stop()
+def seconds_of(function: Callable[[], object]) -> float:
+    """Return the seconds that a call takes."""
+    began = time.perf_counter()
+    function()
+    return time.perf_counter() - began
 
 
-def _read_body(connection: socket.socket) -> bytes:
-    data = b""
-    while (end := data.find(b"\r\n\r\n") + 4) < 4:
-        data += connection.recv(1 << 18)
-    length = int(data[:end].partition(b"Content-Length: ")[2].split()[0])
-    parts, size = [data[end:]], len(data) - end
-    while size < length:
-        parts.append(connection.recv(1 << 18))
-        size += len(parts[-1])
-    return b"".join(parts)
+def medians(functions: Mapping[T, Callable[[], float]], rounds: int) -> dict[T, float]:
+    """Call the functions in turns; return the median result of each, without the first round."""
+    results = [{name: measure() for name, measure in functions.items()} for _ in range(rounds + 1)]
+    return {name: statistics.median(result[name] for result in results[1:]) for name in functions}
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def wait_for(condition: Any, timeout: float = 120) -> None:
-    """Ask again until it is true. Raises TimeoutError."""
-    end = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError(str(condition))
-        time.sleep(0.05)
+def log(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

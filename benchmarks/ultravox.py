@@ -1,25 +1,48 @@
-"""The tests' Ultravox in a process of its own, to measure against: `python -m benchmarks.ultravox VOICES`.
+"""A fast Ultravox to measure against: `python -m benchmarks.ultravox VOICES MILLISECONDS`.
 
-Prints its URL once all pages are made ahead. A line of its standard input is the latency of each page
-from then on, in milliseconds, and is answered by how many requests have come; it ends with its standard
-input.
+All pages are rendered in advance, and each one takes the given time. Prints its URL when it is ready.
 """
 
-import gc
+import json
 import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
-from tests.ultravox import Ultravox
+from benchmarks.floor import PAGES
+from sandbox.catalogue import make_voices
+
+PAGE_SIZE = 100  # voices
+VOICES, LATENCY = int(sys.argv[1]), float(sys.argv[2]) / 1000
+
+responses: dict[str, bytes] = {}
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # keeps connections open
+
+    def do_GET(self) -> None:
+        time.sleep(LATENCY)
+        self.wfile.write(responses[self.path])
+
+    def log_message(self, *args: Any) -> None:
+        pass
 
 
 def main() -> None:
-    with Ultravox(count=int(sys.argv[1]), record=False) as ultravox:
-        ultravox.warm_up()
-        gc.collect()
-        gc.freeze()
-        print(ultravox.url, flush=True)
-        for line in sys.stdin:
-            ultravox.latency = float(line) / 1000
-            print(ultravox.request_count, flush=True)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    url = f"http://127.0.0.1:{server.server_port}"
+    voices = make_voices(VOICES, base_url=url)
+    targets = [PAGES, *(f"{PAGES}&cursor={n}" for n in range(PAGE_SIZE, VOICES, PAGE_SIZE))]
+    for number, target in enumerate(targets):
+        results = voices[number * PAGE_SIZE :][:PAGE_SIZE]
+        following = url + targets[number + 1] if number + 1 < len(targets) else None
+        page = {"next": following, "previous": None, "total": VOICES, "results": results}
+        body = json.dumps(page, ensure_ascii=False, separators=(",", ":")).encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n"
+        responses[target] = head.encode() + body
+    print(url, flush=True)
+    server.serve_forever()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from typing import Any
 from itertools import islice
 from urllib.parse import urlencode
 
@@ -50,7 +51,7 @@ KEY_REJECTED = "Ultravox rejected your agency's API key. Ask an administrator to
 class Page:
     """One page: its records, the URL of the next page, the number of voices in all, its size in bytes."""
 
-    records: list[object]
+    records: list[Any]
     next: str | None
     total: int | None
     size: int
