@@ -10,8 +10,8 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any
 from itertools import islice
+from typing import Any
 from urllib.parse import urlencode
 
 from urllib3.exceptions import InvalidHeader
