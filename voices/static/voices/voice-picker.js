@@ -940,7 +940,7 @@ export class VoicePicker extends HTMLElement {
 		player.voice = voice;
 		player.setAttribute("name", displayName(voice));
 		setOrRemove(player, "src", voice.preview_url);
-		player.renew = async () => (await this.#fetchVoice(voice.id)).preview_url;
+		player.renew = async () => (await this.#fetchVoice(voice.id))?.preview_url ?? null;
 		return player;
 	}
 
@@ -966,10 +966,10 @@ export class VoicePicker extends HTMLElement {
 
 	/**
 	 * @param {string} id
-	 * @returns {Promise<Voice>}
+	 * @returns {Promise<Voice | undefined>}
 	 */
-	#fetchVoice(id) {
-		return this.#client.request(`/api/voices/${encodeURIComponent(id)}/`);
+	async #fetchVoice(id) {
+		return (await this.#client.request(`/api/voices/?id=${encodeURIComponent(id)}`)).results[0];
 	}
 
 	/**
@@ -1030,10 +1030,12 @@ export class VoicePicker extends HTMLElement {
 		if (!id || !this.isConnected || this.#rows.has(id) || this.#list.ariaBusy === "true" || !line.hidden) return;
 		let text = "";
 		try {
-			text = `Selected: ${displayName(await this.#fetchVoice(id)) ?? id}`;
-		} catch (error) {
-			const isGone = error instanceof ApiError && error.code === "not_found";
-			text = isGone ? `The selected voice (${id}) is no longer available. Choose another.` : `Selected: ${id}`;
+			const voice = await this.#fetchVoice(id);
+			text = voice
+				? `Selected: ${displayName(voice)}`
+				: `The selected voice (${id}) is no longer available. Choose another.`;
+		} catch {
+			text = `Selected: ${id}`;
 		}
 		if (id !== this.#value) return;
 		line.textContent = text;
