@@ -39,7 +39,7 @@ def check_strength(**_: object) -> list[CheckMessage]:
         messages.append(Warning(message, hint=RANDOM_HINT, id="agencies.W002"))
     if 0 < len(settings.SUPABASE_JWT_SECRET) < 32:
         message = (
-            "SUPABASE_JWT_SECRET has fewer than 32 characters, so it can be guessed from a token."
+            "SUPABASE_JWT_SECRET has fewer than 32 characters: it can be guessed from a token."
         )
         hint = "Copy the whole secret, or set a longer one in Supabase."
         messages.append(Warning(message, hint=hint, id="agencies.W003"))

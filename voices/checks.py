@@ -1,28 +1,12 @@
-"""System checks of the broker, the hosts, alerts and the database."""
+"""System checks of the hosts, alerts and the database."""
 
 import django.db
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connection
 
+from agencies.checks import RANDOM_HINT
 from voiceproject.database import explain
-
-RANDOM_HINT = "Use the output of `python -c 'import secrets; print(secrets.token_urlsafe(32))'`."
-
-
-@register
-def check_broker_url(**_: object) -> list[CheckMessage]:
-    from kombu.transport import (
-        TRANSPORT_ALIASES,  # slow, so only when checks run
-    )
-
-    if not settings.CELERY_BROKER_URL or (
-        settings.CELERY_BROKER_URL.partition("://")[0] in TRANSPORT_ALIASES
-    ):
-        return []
-    message = "CELERY_BROKER_URL names a broker that Celery does not support."
-    hint = "Use a URL that begins with redis:// or amqp://, or unset it to run without a broker."
-    return [Error(message, hint=hint, id="voices.E002")]
 
 
 @register(deploy=True)
@@ -34,8 +18,7 @@ def check_deployment(**_: object) -> list[CheckMessage]:
         messages.append(Warning(message, hint=hint, id="voices.W001"))
     if settings.HTTPS and not settings.TRUSTED_PROXIES:
         message = (
-            "DJANGO_HTTPS is on and no proxy is trusted,"
-            " so pages behind a proxy redirect to themselves."
+            "DJANGO_HTTPS is on and no proxy is trusted: behind one, pages redirect to themselves."
         )
         hint = "Set DJANGO_TRUSTED_PROXIES to the number of proxies in front of this service."
         messages.append(Warning(message, hint=hint, id="voices.W002"))

@@ -3,8 +3,10 @@
 import contextlib
 import re
 import unicodedata
+from collections.abc import Mapping
 from functools import lru_cache
 
+SEARCHED = ("name", "description", "language_label", "primary_language", "provider")
 WORD_START = "\x1f"  # a control character that separates units of text
 LIKE_LETTERS = {"ı": "i", "æ": "ae", "œ": "oe", "þ": "th"}
 # Latin letters beyond ASCII that NFKC leaves, and accents that stay characters of their own.
@@ -64,17 +66,7 @@ def searchable(text: str) -> str:
     return STARTS.sub(WORD_START, fold(text))
 
 
-def search_columns(
-    *,
-    name: str | None,
-    description: str | None,
-    language_label: str | None,
-    primary_language: str | None,
-    provider: str | None,
-) -> dict[str, str]:
-    """Return a voice's `sort_name`, and its `search_text` with a line for each text."""
-    texts = (name, description, language_label, primary_language, provider)
-    return {
-        "sort_name": fold(name or ""),
-        "search_text": "\n".join(searchable(text or "") for text in texts),
-    }
+def search_columns(voice: Mapping[str, str | None]) -> dict[str, str]:
+    """Return a voice's `sort_name`, and its `search_text` with a line for each of SEARCHED."""
+    lines = [searchable(voice[column] or "") for column in SEARCHED]
+    return {"sort_name": fold(voice["name"] or ""), "search_text": "\n".join(lines)}

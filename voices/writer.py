@@ -16,7 +16,6 @@ from voices.records import COLUMNS, equal
 
 BATCH = 500  # voices; a statement for all of a large listing would need tens of megabytes
 TEXT_COLUMNS = COLUMNS[1:-1]
-SEARCHED = ("name", "description", "language_label", "primary_language", "provider")
 WRITTEN = (*COLUMNS[1:], "sort_name", "search_text", "last_synced_at")
 UNREADABLE = object()
 
@@ -72,16 +71,12 @@ def _write_batch(batch: Mapping[str, Values], at: datetime, changes: Changes) ->
         else:
             unchanged.append(voice_id)
     Voice.objects.bulk_create(
-        [Voice(**values, **_search_columns(values), last_synced_at=at) for values in written],
+        [Voice(**values, **search_columns(values), last_synced_at=at) for values in written],
         update_conflicts=True,
         unique_fields=["id"],
         update_fields=WRITTEN,
     )
     Voice.objects.filter(pk__in=unchanged).update(last_synced_at=at)
-
-
-def _search_columns(values: Values) -> dict[str, str]:
-    return search_columns(**{column: values[column] for column in SEARCHED})
 
 
 def _stored(ids: list[str]) -> dict[str, Values]:

@@ -81,8 +81,6 @@ class PreviewView(ReadView):
         response = HttpResponse(preview, content_type=media_type(preview))
         response["ETag"] = f'"{hashlib.sha256(preview).hexdigest()[:32]}"'
         response["Cache-Control"] = "private, max-age=3600"
-        if not self.is_signed:
-            patch_vary_headers(
-                response, CREDENTIALS
-            )  # the browser's next user may not see the voice
+        if not self.is_signed:  # the browser's next user may not see the voice
+            patch_vary_headers(response, CREDENTIALS)
         return apply_range(request, unless_known(request, response))

@@ -22,8 +22,6 @@ from agencies.permissions import AgencyUserOrService, AgencyUserStaffOrService
 from voiceproject.errors import SaveFailed
 from voiceproject.http.openapi import errors
 from voices import search, visibility
-from voices.api import examples
-from voices.api.examples import example
 from voices.api.links import preview_links
 from voices.api.serializers import (
     VOICE,
@@ -84,7 +82,6 @@ class VoicesView(ReadView):
     @extend_schema(
         operation_id="voices_list",
         parameters=[VoicesQuery],
-        examples=example(examples.VOICES),
         responses={200: VoicesSerializer} | errors("invalid_request", *READ_ERRORS),
     )
     def get(self, request: Request) -> HttpResponse:
@@ -119,7 +116,6 @@ class VoiceView(ReadView):
     @extend_schema(
         operation_id="voices_retrieve",
         parameters=[VOICE_ID],
-        examples=example(examples.VOICE_WITH_DEFINITION),
         responses={200: VoiceWithDefinitionSerializer} | errors("not_found", *READ_ERRORS),
     )
     def get(self, request: Request, voice_id: str) -> HttpResponse:
@@ -138,7 +134,6 @@ class RunsView(ReadView):
     @extend_schema(
         operation_id="sync_runs_list",
         parameters=[PageQuery],
-        examples=example(examples.RUNS),
         responses={200: RunsSerializer} | errors("invalid_request", *READ_ERRORS),
     )
     def get(self, request: Request) -> HttpResponse:
@@ -155,7 +150,6 @@ class RunView(ReadView):
 
     @extend_schema(
         operation_id="sync_runs_retrieve",
-        examples=example(examples.RUN),
         responses={200: RunSerializer} | errors("not_found", *READ_ERRORS),
     )
     def get(self, request: Request, run_id: int) -> HttpResponse:
@@ -177,7 +171,6 @@ class SyncVoicesView(ApiView):
 
     @extend_schema(
         request=None,
-        examples=example(examples.SYNCED),
         responses={200: SyncedSerializer}
         | errors(
             "no_api_key",
