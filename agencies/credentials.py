@@ -7,6 +7,7 @@ from agencies.encryption import encrypt, fernet
 from agencies.models import Agency
 from voiceproject.errors import CredentialsUnavailable, NoApiKey
 
+NO_KEY = "none"
 NO_KEY_OF_AGENCY = "Your agency has no Ultravox API key. Ask an administrator to add one."
 
 
@@ -31,22 +32,12 @@ def agencies_with_key() -> QuerySet[Agency]:
     return Agency.objects.exclude(Q(encrypted_key="") | Q(encrypted_key__isnull=True))
 
 
-def has_key(agency: Agency) -> bool:
-    """Return whether the agency has a stored key, readable or not. A blank key does not count."""
-    try:
-        return bool(get_agency_credentials(agency))
-    except NoApiKey:
-        return False
-    except CredentialsUnavailable:
-        return True
-
-
 def key_hint(agency: Agency) -> str:
-    """Return dots and the key's last four characters, or why it cannot be used."""
+    """Return dots and the key's last four characters, NO_KEY, or why it cannot be used."""
     try:
         key = get_agency_credentials(agency)
     except NoApiKey:
-        return "none"
+        return NO_KEY
     except CredentialsUnavailable:
         return "unreadable: enter it again"
     return f"••••{key[-4:]}" if len(key) >= 12 else "••••"

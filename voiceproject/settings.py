@@ -4,6 +4,7 @@ import logging
 import os
 from typing import Any
 
+from corsheaders.defaults import default_headers
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from environs import EnvError, validate
@@ -80,6 +81,7 @@ if not SECRET_KEY:
 SYNC_SLOTS = 24  # joined syncs included
 PREVIEW_SLOTS = 20
 WEB_THREADS = SYNC_SLOTS + PREVIEW_SLOTS + 4
+BACKGROUND_DEADLINE = 10 * ULTRAVOX_DEADLINE  # seconds, for a sync that no request waits for
 # Seconds for syncs in progress to finish after SIGTERM. The files in deploy/ allow slightly more.
 STOP_SECONDS = int(ULTRAVOX_DEADLINE) + 30
 
@@ -119,7 +121,6 @@ MIDDLEWARE = [
     "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "voiceproject.urls"
-WSGI_APPLICATION = "voiceproject.wsgi.application"
 APPEND_SLASH = False  # addresses work with and without a slash: a redirect would lose a POST
 TEMPLATES = [
     {
@@ -220,7 +221,6 @@ REST_FRAMEWORK = {
     "NON_FIELD_ERRORS_KEY": "body",
     "EXCEPTION_HANDLER": "voiceproject.http.errors.handle_exception",
     "NUM_PROXIES": TRUSTED_PROXIES,
-    "URL_FORMAT_OVERRIDE": None,
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Voices sync",
@@ -240,10 +240,8 @@ SIMPLE_JWT = {"ISSUER": "voices-sync", "AUDIENCE": "voices-sync", "CHECK_REVOKE_
 CORS_ALLOW_ALL_ORIGINS = "*" in _origins
 CORS_ALLOWED_ORIGINS = [origin for origin in _origins if origin != "*"]
 CORS_ALLOW_HEADERS = [
-    "accept",
+    *default_headers,
     "apikey",
-    "authorization",
-    "content-type",
     "if-none-match",
     "range",
     "x-client-info",
@@ -253,38 +251,7 @@ CORS_ALLOW_HEADERS = [
 ]
 CORS_EXPOSE_HEADERS = ["Accept-Ranges", "Content-Range", "ETag", "Retry-After", "X-Request-ID"]
 
-# Celery. Without a broker, beat runs the tasks itself. Nothing reads results.
-
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
-CELERY_TIMEZONE = TIME_ZONE
-CELERY_TASK_IGNORE_RESULT = True
-CELERY_RESULT_EXPIRES = None
-CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_TASK_ACKS_LATE = True
-CELERY_TASK_REJECT_ON_WORKER_LOST = True
-BACKGROUND_DEADLINE = 10 * ULTRAVOX_DEADLINE  # seconds, for a sync that no request waits for
-match CELERY_BROKER_URL.partition("://")[0]:
-    case "":
-        CELERY_TASK_ALWAYS_EAGER = True
-        CELERY_BROKER_WRITE_URL = "memory://"  # beat connects to a broker in any case
-    case "redis" | "rediss":
-        # After this time, another worker gets an unacknowledged message. It is longer than the longest sync,
-        # its write and its report. If the first sync is alive after all, the second one waits for it.
-        # Workers look for such messages every 5 seconds; the default is 100.
-        CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = {
-            "visibility_timeout": BACKGROUND_DEADLINE + 30,
-            "unacked_restore_interval": 5,
-            "unacked_restore_throttle": 1,
-        }
-    case "amqp" | "amqps" | "pyamqp":
-        CELERY_TASK_DEFAULT_QUEUE_TYPE = "quorum"
-        CELERY_BROKER_TRANSPORT_OPTIONS = {"confirm_publish": True}
-
-# Security headers and cookies
-# Pages for people redirect to HTTPS and show errors as pages. Other addresses never redirect: a
-# redirect loses a POST.
+# Security headers and cookies. Only pages for people redirect to HTTPS, and show errors as pages.
 PAGE_ADDRESSES = r"admin(?:/|\Z)|(?:login/?|logout/)?\Z"
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [rf"^(?!{PAGE_ADDRESSES})"]

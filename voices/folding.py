@@ -29,7 +29,7 @@ def fold(text: str) -> str:
         text = text.lower()
     else:
         text = unicodedata.normalize("NFKC", text).casefold()
-        text = LATIN.sub(_without_strokes, ACCENTED.sub(_without_accents, text))
+        text = LATIN.sub(lambda letter: _base(letter[0]), ACCENTED.sub(_without_accents, text))
         text = unicodedata.normalize("NFKC", text)
     return text.replace("\n", " ")
 
@@ -38,10 +38,6 @@ def _without_accents(accented: re.Match[str]) -> str:
     letter = accented[1]
     is_latin = letter.isascii() or LATIN.match(letter)
     return letter if is_latin else accented[0]
-
-
-def _without_strokes(letter: re.Match[str]) -> str:
-    return _base(letter[0])
 
 
 @lru_cache(maxsize=2000)

@@ -10,16 +10,10 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from voiceproject import errors
-from voiceproject.errors import ServiceError
-from voiceproject.http.errors import ErrorPage, error_response
+from voiceproject.http.errors import ErrorPage, error_of_status, error_response
 from voiceproject.logging import formats
 
 VALID_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-ERRORS_BY_STATUS: dict[int, type[ServiceError]] = {
-    403: errors.PermissionDenied,
-    404: errors.NotFound,
-    405: errors.MethodNotAllowed,
-}
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -61,9 +55,7 @@ class ErrorFormatMiddleware:
         is_json = response.get("Content-Type") == "application/json"
         if response.status_code < 400 or is_json or isinstance(response, ErrorPage):
             return response
-        fallback = ServiceError if response.status_code >= 500 else errors.InvalidRequest
-        error = ERRORS_BY_STATUS.get(response.status_code, fallback)()
-        rendered = error_response(request, error)
+        rendered = error_response(request, error_of_status(response.status_code))
         if "Allow" in response:
             rendered["Allow"] = response["Allow"]
         return rendered

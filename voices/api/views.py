@@ -22,17 +22,8 @@ from agencies.permissions import AgencyUserOrService, AgencyUserStaffOrService
 from voiceproject.errors import SaveFailed
 from voiceproject.http.openapi import errors
 from voices import search, visibility
+from voices.api import serializers
 from voices.api.links import preview_links
-from voices.api.serializers import (
-    VOICE,
-    PageQuery,
-    RunSerializer,
-    RunsSerializer,
-    SyncedSerializer,
-    VoicesQuery,
-    VoicesSerializer,
-    VoiceWithDefinitionSerializer,
-)
 from voices.masking import masked
 from voices.models import SyncRun
 from voices.sync import sync_voices
@@ -81,11 +72,11 @@ class VoicesView(ReadView):
 
     @extend_schema(
         operation_id="voices_list",
-        parameters=[VoicesQuery],
-        responses={200: VoicesSerializer} | errors("invalid_request", *READ_ERRORS),
+        parameters=[serializers.VoicesQuery],
+        responses={200: serializers.VoicesSerializer} | errors("invalid_request", *READ_ERRORS),
     )
     def get(self, request: Request) -> HttpResponse:
-        query = _validated(VoicesQuery, request, self.ignored_parameters)
+        query = _validated(serializers.VoicesQuery, request, self.ignored_parameters)
         listing = search.find(
             self.caller,
             text=query["search"],
@@ -94,7 +85,7 @@ class VoicesView(ReadView):
             ordering=query["ordering"],
         )
         page = _page(request, query, listing.count)
-        rows = listing.voices.values(*VOICE)[query["rows"]]
+        rows = listing.voices.values(*serializers.VOICE)[query["rows"]]
         body = {
             "results": _voices(request, rows),
             "facets": listing.facets,
@@ -116,11 +107,14 @@ class VoiceView(ReadView):
     @extend_schema(
         operation_id="voices_retrieve",
         parameters=[VOICE_ID],
-        responses={200: VoiceWithDefinitionSerializer} | errors("not_found", *READ_ERRORS),
+        responses={200: serializers.VoiceWithDefinitionSerializer}
+        | errors("not_found", *READ_ERRORS),
     )
     def get(self, request: Request, voice_id: str) -> HttpResponse:
         voices = visibility.visible_to(self.caller).filter(pk=voice_id)
-        rows = voices.annotate(listed=visibility.listed(self.caller)).values(*VOICE, "definition")
+        rows = voices.annotate(listed=visibility.listed(self.caller)).values(
+            *serializers.VOICE, "definition"
+        )
         for voice in _voices(request, rows):
             return _response(request, voice | {"definition": masked(voice["definition"])})
         raise NotFound()
@@ -133,11 +127,11 @@ class RunsView(ReadView):
 
     @extend_schema(
         operation_id="sync_runs_list",
-        parameters=[PageQuery],
-        responses={200: RunsSerializer} | errors("invalid_request", *READ_ERRORS),
+        parameters=[serializers.PageQuery],
+        responses={200: serializers.RunsSerializer} | errors("invalid_request", *READ_ERRORS),
     )
     def get(self, request: Request) -> HttpResponse:
-        query = _validated(PageQuery, request)
+        query = _validated(serializers.PageQuery, request)
         runs = visibility.runs_visible_to(self.caller)
         page = _page(request, query, runs.count())
         return _response(request, page | {"results": _runs(request, runs[query["rows"]])})
@@ -150,7 +144,7 @@ class RunView(ReadView):
 
     @extend_schema(
         operation_id="sync_runs_retrieve",
-        responses={200: RunSerializer} | errors("not_found", *READ_ERRORS),
+        responses={200: serializers.RunSerializer} | errors("not_found", *READ_ERRORS),
     )
     def get(self, request: Request, run_id: int) -> HttpResponse:
         for run in _runs(request, visibility.runs_visible_to(self.caller).filter(pk=run_id)):
@@ -171,7 +165,7 @@ class SyncVoicesView(ApiView):
 
     @extend_schema(
         request=None,
-        responses={200: SyncedSerializer}
+        responses={200: serializers.SyncedSerializer}
         | errors(
             "no_api_key",
             "csrf_failed",
@@ -193,7 +187,7 @@ class SyncVoicesView(ApiView):
 
 
 def _validated(
-    serializer: type[PageQuery], request: Request, ignored: tuple[str, ...] = ()
+    serializer: type[serializers.PageQuery], request: Request, ignored: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """Return the request's parameters with defaults. Raises ValidationError."""
     parameters = request.query_params.copy()
@@ -234,7 +228,7 @@ def _voices(request: Request, rows: Iterable[dict[str, object]]) -> list[dict[st
 
 
 def _runs(request: Request, runs: QuerySet[SyncRun]) -> list[dict[str, object]]:
-    serializer = RunSerializer(runs, many=True, context={"caller": request.user})
+    serializer = serializers.RunSerializer(runs, many=True, context={"caller": request.user})
     return cast(list[dict[str, object]], serializer.data)
 
 

@@ -1,4 +1,3 @@
-from dataclasses import fields
 from typing import Any
 
 import django.db
@@ -20,6 +19,14 @@ HELP = {
     "user_agency": "column or SQL expression: the id of the user's agency",
     "voices": "table of voices, such as public.ultravox_voices",
 }
+DEFAULTS = {
+    "agency_id": "id",
+    "agency_name": "name",
+    "agency_key": "NULL",
+    "user_id": "id",
+    "user_email": "email",
+    "user_agency": "NULL",
+}
 
 
 class Command(BaseCommand):
@@ -30,9 +37,11 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        for each in fields(adoption.Source):
-            option = f"--{each.name.replace('_', '-')}"
-            parser.add_argument(option, metavar="SQL", default=each.default, help=HELP[each.name])
+        for name, help in HELP.items():
+            default = DEFAULTS.get(name, "")
+            parser.add_argument(
+                f"--{name.replace('_', '-')}", metavar="SQL", default=default, help=help
+            )
         view = f"replace the table {supabase.VIEW} by a view of this service's public voices"
         parser.add_argument("--view", action="store_true", help=view)
         parser.add_argument("--apply", action="store_true", help="add the rows and the view")
@@ -40,11 +49,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, view: bool, apply: bool, **options: Any) -> None:
         if connection.vendor != "postgresql":
             raise CommandError("Set DATABASE_URL to the Supabase project's database.")
-        source = adoption.Source(**{name: options[name] for name in HELP})
         try:
             self.check(tags=[Tags.database], databases=["default"])
             dependents = supabase.dependents() if view else []
-            additions = adoption.find_additions(source)
+            additions = adoption.find_additions(options)
             if apply:
                 with transaction.atomic():
                     adoption.add(additions)
