@@ -84,10 +84,9 @@ class Check:
     def _run(self, results: Results) -> None:
         try:
             self._check(results)
-        except django.db.Error as error:
-            logger.warning("The database fails a readiness check: %s", describe(error))
         except Exception as error:  # each broker's library has its own
-            logger.warning("The broker fails a readiness check: %s", type(error).__name__)
+            reason = describe(error) if isinstance(error, django.db.Error) else type(error).__name__
+            logger.warning("A readiness check failed: %s", reason)
         finally:
             connection.close()
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import django.db
 from django.core.signals import request_finished
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
@@ -33,12 +34,9 @@ class RequestIdMiddleware:
         return response
 
 
+@receiver(request_finished)  # later than the middleware: Django and gunicorn still log lines
 def _clear_request_id(**_: object) -> None:
     formats.request_id.set(None)
-
-
-# Not at the end of the middleware: Django and gunicorn's access log write their lines after it.
-request_finished.connect(_clear_request_id)
 
 
 class ErrorFormatMiddleware:

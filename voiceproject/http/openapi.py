@@ -2,20 +2,14 @@
 
 from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from drf_spectacular.utils import OpenApiResponse, extend_schema_field
+from drf_spectacular.utils import OpenApiResponse
 from rest_framework import serializers
 
 from voiceproject.errors import ERRORS
 
 
-def always(value: bool) -> serializers.Field:
-    """Return a boolean field that has the same value in every response."""
-    field = type("Constant", (serializers.BooleanField,), {})
-    return extend_schema_field({"type": "boolean", "enum": [value]})(field)()
-
-
 class ErrorSerializer(serializers.Serializer):
-    success = always(False)
+    success = serializers.BooleanField(help_text="Always false.")
     code = serializers.CharField(help_text="Machine-readable.")
     message = serializers.CharField(help_text="One sentence for people.")
 

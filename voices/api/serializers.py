@@ -6,7 +6,6 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from voiceproject.http.openapi import always
 from voices import runs
 from voices.models import SyncRun, Voice
 from voices.search import LANGUAGE, NONE, ORDERINGS
@@ -40,7 +39,7 @@ class StatsSerializer(serializers.Serializer):
 
 
 class SyncedSerializer(serializers.Serializer):
-    success = always(True)
+    success = serializers.BooleanField(help_text="Always true.")
     message = serializers.CharField()
     stats = StatsSerializer()
 

@@ -76,7 +76,7 @@ def _load(name: str) -> bytes | str | None:
 
 def _usable_key(name: str, voice: Voice, agency_id: UUID | None) -> str:
     """Return the key of the caller's agency, or else of another agency that sees the voice."""
-    agencies = agencies_with_key().order_by("created_at", "id")
+    agencies = agencies_with_key()
     if voice.ownership != PUBLIC:
         agencies = agencies.filter(agencyvoice__voice=voice.pk)
     error: errors.ServiceError = errors.NoApiKey(
