@@ -11,11 +11,11 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db import connection
 
-from voices.records import COLUMNS
+from voices.records import TEXT_FIELDS
 
 API_ROLES = ["anon", "authenticated"]
 VIEW = "public.ultravox_voices"
-VIEW_COLUMNS = [name for name in (*COLUMNS, "last_synced_at") if name != "definition"]
+VIEW_COLUMNS = ("id", *TEXT_FIELDS, "last_synced_at")
 
 
 def rows(query: str, *values: str | list[str]) -> list[tuple[Any, ...]]:

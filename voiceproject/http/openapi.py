@@ -7,6 +7,8 @@ from rest_framework import serializers
 
 from voiceproject.errors import ERRORS
 
+COMMON_ERRORS = ("method_not_allowed", "rate_limited", "internal_error")
+
 
 class ErrorSerializer(serializers.Serializer):
     success = serializers.BooleanField(help_text="Always false.")
@@ -15,9 +17,9 @@ class ErrorSerializer(serializers.Serializer):
 
 
 def errors(*codes: str) -> dict[int, OpenApiResponse]:
-    """Return the error responses with these codes, for `extend_schema`."""
+    """Return the error responses with these codes and COMMON_ERRORS, for `extend_schema`."""
     descriptions: dict[int, list[str]] = {}
-    for code in codes:
+    for code in (*codes, *COMMON_ERRORS):
         error = ERRORS[code]
         descriptions.setdefault(error.status, []).append(f"`{code}`: {error.sentence}")
     return {

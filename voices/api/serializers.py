@@ -8,6 +8,7 @@ from rest_framework import serializers
 
 from voices import runs
 from voices.models import SyncRun, Voice
+from voices.records import TEXT_FIELDS
 from voices.search import LANGUAGE, NONE, ORDERINGS
 from voices.visibility import starter_of, visible_to
 
@@ -16,19 +17,7 @@ MAX_PAGE_SIZE = 200
 # Source: RFC 5646, section 2.1: subtags have up to eight letters and digits.
 LANGUAGE_TAG = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*\Z")
 NUMBER = re.compile(r"-?[0-9]{1,18}\Z")
-VOICE = (
-    "id",
-    "name",
-    "description",
-    "language_label",
-    "primary_language",
-    "ownership",
-    "billing_style",
-    "provider",
-    "preview_url",
-    "last_synced_at",
-    "listed",
-)
+VOICE = ("id", *TEXT_FIELDS, "last_synced_at", "listed")
 
 
 class StatsSerializer(serializers.Serializer):
@@ -44,8 +33,11 @@ class SyncedSerializer(serializers.Serializer):
     stats = StatsSerializer()
 
 
-class Query(serializers.Serializer):
+class PageQuery(serializers.Serializer):
     """A query string. Unknown parameters are errors, and so are repeated or empty ones."""
+
+    page = serializers.IntegerField(default=1, min_value=1, help_text="From 1.")
+    page_size = serializers.IntegerField(default=50, min_value=1, max_value=MAX_PAGE_SIZE)
 
     def to_internal_value(self, data: Any) -> Any:
         wrong = {}
@@ -62,11 +54,6 @@ class Query(serializers.Serializer):
         if wrong:
             raise serializers.ValidationError(wrong)
         return super().to_internal_value(data)
-
-
-class PageQuery(Query):
-    page = serializers.IntegerField(default=1, min_value=1, help_text="From 1.")
-    page_size = serializers.IntegerField(default=50, min_value=1, max_value=MAX_PAGE_SIZE)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, object]:
         """Add `rows`, the slice of rows on the page."""

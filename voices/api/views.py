@@ -29,15 +29,9 @@ from voices.models import SyncRun
 from voices.sync import sync_voices
 
 CREDENTIALS = ("Authorization", "apikey", "Cookie")  # headers
-CALLER_ERRORS = (
-    "not_authenticated",
-    "invalid_token",
-    "invalid_api_key",
-    "not_agency_user",
-    "method_not_allowed",
-    "rate_limited",
-    "internal_error",
-)
+CALLER_ERRORS = ("not_authenticated", "invalid_token", "invalid_api_key", "not_agency_user")
+KEY_ERRORS = ("no_api_key", "credentials_unavailable", "busy")
+SYNC_ERRORS = (*CALLER_ERRORS, *KEY_ERRORS, "csrf_failed", "save_failed", "ultravox_error")
 READ_ERRORS = (*CALLER_ERRORS, "database_unavailable")
 VOICE_ID = OpenApiParameter("voice_id", str, "path", description="Percent-encoded.")
 
@@ -165,16 +159,7 @@ class SyncVoicesView(ApiView):
 
     @extend_schema(
         request=None,
-        responses={200: serializers.SyncedSerializer}
-        | errors(
-            "no_api_key",
-            "csrf_failed",
-            "credentials_unavailable",
-            "save_failed",
-            "ultravox_error",
-            "busy",
-            *CALLER_ERRORS,
-        ),
+        responses={200: serializers.SyncedSerializer} | errors(*SYNC_ERRORS),
     )
     def post(self, request: Request) -> Response:
         caller = request.user
