@@ -25,8 +25,6 @@ try:
     _LOCAL = {"localhost", "127.0.0.1", "[::1]", ".localhost", "testserver"}
     _is_public = not DEBUG and not _LOCAL.issuperset(ALLOWED_HOSTS)
     HTTPS = env.boolean("DJANGO_HTTPS", _is_public)
-    SECURE_HSTS_INCLUDE_SUBDOMAINS = env.boolean("DJANGO_HSTS_SUBDOMAINS", False)
-    SECURE_HSTS_PRELOAD = env.boolean("DJANGO_HSTS_PRELOAD", False)
     TRUSTED_PROXIES = env.integer("DJANGO_TRUSTED_PROXIES", 0, validate=env.NOT_NEGATIVE)
     LOG_LEVEL = env.log_level("DJANGO_LOG_LEVEL", logging.INFO)
     LOG_FORMAT = env.text("LOG_FORMAT", "text", validate=validate.OneOf([*FORMATTERS]))
@@ -39,11 +37,10 @@ try:
     SERVICE_API_KEYS = env.strings("SERVICE_API_KEYS")
     SUPABASE_URL = env.url("SUPABASE_URL")
     SUPABASE_JWT_SECRET = env.text("SUPABASE_JWT_SECRET", "")
-    # Ultravox
+    # Ultravox and previews
     ULTRAVOX_API_URL = env.url("ULTRAVOX_API_URL", "https://api.ultravox.ai")
     ULTRAVOX_TIMEOUT = env.number("ULTRAVOX_TIMEOUT", 10.0, validate=env.ABOVE_0)
     ULTRAVOX_DEADLINE = env.number("ULTRAVOX_DEADLINE", 50.0, validate=env.ABOVE_0)
-    # Previews
     PREVIEW_FOLDER = BASE_DIR / env.text("PREVIEW_FOLDER", ".previews")
     PREVIEW_BYTES = env.integer("PREVIEW_BYTES", 500_000_000, validate=env.NOT_NEGATIVE)
     # Schedule
@@ -67,14 +64,13 @@ try:
 except EnvError as error:
     raise ImproperlyConfigured(f"{error} (in the environment or in .env)") from error
 
-if not SECRET_KEY:
-    if not DEBUG:
-        raise ImproperlyConfigured(
-            "DJANGO_SECRET_KEY is not set. Set it to a long random text, for example the output of "
-            "`python -c 'import secrets; print(secrets.token_urlsafe(50))'`, "
-            "or set DJANGO_DEBUG=true on a development machine."
-        )
-    SECRET_KEY = "insecure-and-public-for-development-with-DJANGO_DEBUG-only"  # noqa: S105
+if not (SECRET_KEY or DEBUG):
+    raise ImproperlyConfigured(
+        "DJANGO_SECRET_KEY is not set. Set it to a long random text, for example the output of "
+        "`python -c 'import secrets; print(secrets.token_urlsafe(50))'`, "
+        "or set DJANGO_DEBUG=true on a development machine."
+    )
+SECRET_KEY = SECRET_KEY or "insecure-and-public-for-development-with-DJANGO_DEBUG-only"
 
 # Threads. A request that waits for Ultravox holds a thread until its deadline. The slots limit how
 # many requests of a process do so, and leave threads for all other requests.
@@ -260,7 +256,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 CSRF_FAILURE_VIEW = "voiceproject.http.errors.csrf_failed"
 if TRUSTED_PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-# Checks for HSTS on subdomains and in preload lists: the operator decides.
+# Checks for HSTS on subdomains and in preload lists: they concern more than this service.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 if not HTTPS:  # checks for HSTS, the redirect and secure cookies
     SILENCED_SYSTEM_CHECKS += ["security.W004", "security.W008", "security.W012", "security.W016"]

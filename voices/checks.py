@@ -18,9 +18,7 @@ def check_deployment(**_: object) -> Iterator[CheckMessage]:
         hint = "List the host names of this service."
         yield Warning(message, hint=hint, id="voices.W001")
     if settings.HTTPS and not settings.TRUSTED_PROXIES:
-        message = (
-            "DJANGO_HTTPS is on and no proxy is trusted: behind one, pages redirect to themselves."
-        )
+        message = "DJANGO_HTTPS is on, but no proxy is trusted: pages may redirect to themselves."
         hint = "Set DJANGO_TRUSTED_PROXIES to the number of proxies in front of this service."
         yield Warning(message, hint=hint, id="voices.W002")
     if settings.ADMINS and settings.EMAIL_BACKEND.endswith("dummy.EmailBackend"):

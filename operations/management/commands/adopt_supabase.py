@@ -8,24 +8,17 @@ from django.db import connection, transaction
 from operations import adoption, supabase
 from voiceproject.database import explain
 
-HELP = {
-    "agencies": "table of agencies, such as public.agencies",
-    "agency_id": "column or SQL expression: the agency's id, a UUID",
-    "agency_name": "column or SQL expression: the agency's name",
-    "agency_key": "column or SQL expression: the Ultravox API key, in plain text",
-    "users": "table of users, such as auth.users",
-    "user_id": "column or SQL expression: the `sub` claim of the user's Supabase tokens",
-    "user_email": "column or SQL expression: the user's e-mail address",
-    "user_agency": "column or SQL expression: the id of the user's agency",
-    "voices": "table of voices, such as public.ultravox_voices",
-}
-DEFAULTS = {
-    "agency_id": "id",
-    "agency_name": "name",
-    "agency_key": "NULL",
-    "user_id": "id",
-    "user_email": "email",
-    "user_agency": "NULL",
+# The default and the description of each option.
+OPTIONS = {
+    "agencies": ("", "table of agencies, such as public.agencies"),
+    "agency_id": ("id", "column or SQL expression: the agency's id, a UUID"),
+    "agency_name": ("name", "column or SQL expression: the agency's name"),
+    "agency_key": ("NULL", "column or SQL expression: the Ultravox API key, in plain text"),
+    "users": ("", "table of users, such as auth.users"),
+    "user_id": ("id", "column or SQL expression: the `sub` claim of the user's Supabase tokens"),
+    "user_email": ("email", "column or SQL expression: the user's e-mail address"),
+    "user_agency": ("NULL", "column or SQL expression: the id of the user's agency"),
+    "voices": ("", "table of voices, such as public.ultravox_voices"),
 }
 
 
@@ -37,11 +30,9 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        for name, help in HELP.items():
-            default = DEFAULTS.get(name, "")
-            parser.add_argument(
-                f"--{name.replace('_', '-')}", metavar="SQL", default=default, help=help
-            )
+        for name, (default, help) in OPTIONS.items():
+            option = f"--{name.replace('_', '-')}"
+            parser.add_argument(option, metavar="SQL", default=default, help=help)
         view = f"replace the table {supabase.VIEW} by a view of this service's public voices"
         parser.add_argument("--view", action="store_true", help=view)
         parser.add_argument("--apply", action="store_true", help="add the rows and the view")
