@@ -128,7 +128,7 @@ class VoiceWithDefinitionSerializer(VoiceSerializer):
     )
 
     class Meta(VoiceSerializer.Meta):
-        fields = (*VOICE, "definition")  # type: ignore[assignment]
+        fields = (*VOICE, "definition")
 
 
 class FacetSerializer(serializers.Serializer):
