@@ -48,8 +48,8 @@ def record_key_check(agency: Agency, *, works: bool) -> None:
 
     Does nothing if the key has been changed since: the result says nothing about the new key.
     """
-    unchanged = Agency.objects.filter(pk=agency.pk, encrypted_key=agency.encrypted_key)
-    unchanged.update(key_works=works, key_checked_at=Now())
+    row = Agency.objects.filter(pk=agency.pk, encrypted_key=agency.encrypted_key)
+    row.update(key_works=works, key_checked_at=Now())
 
 
 def rotate_credentials() -> list[Agency]:
@@ -62,10 +62,10 @@ def rotate_credentials() -> list[Agency]:
     unreadable = []
     for agency in agencies_with_key():
         try:
-            rotated = encrypt(agency.ultravox_api_key)
+            ciphertext = encrypt(agency.ultravox_api_key)
         except CredentialsUnavailable:
             unreadable.append(agency)
         else:
-            unchanged = Agency.objects.filter(pk=agency.pk, encrypted_key=agency.encrypted_key)
-            unchanged.update(encrypted_key=rotated)
+            row = Agency.objects.filter(pk=agency.pk, encrypted_key=agency.encrypted_key)
+            row.update(encrypted_key=ciphertext)
     return unreadable

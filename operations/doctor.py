@@ -64,13 +64,13 @@ def diagnose() -> Iterator[Finding]:
 
 def _system_checks(subject: str, messages: Sequence[checks.CheckMessage]) -> Iterator[Finding]:
     """Yield Django's check messages; warnings are not faults."""
-    shown = [message for message in messages if not message.is_silenced()]
-    for message in shown:
+    visible = [message for message in messages if not message.is_silenced()]
+    for message in visible:
         if message.level >= checks.ERROR:
             yield Finding(subject, message.msg, message.hint or "Correct it.")
         else:
             yield Finding(subject, f"{message.msg} {message.hint or ''}".strip())
-    if not shown:
+    if not visible:
         yield Finding(subject)
 
 

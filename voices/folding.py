@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 
-SEARCHED = ("name", "description", "language_label", "primary_language", "provider")
+SEARCHED_COLUMNS = ("name", "description", "language_label", "primary_language", "provider")
 WORD_START = "\x1f"  # a control character that separates units of text
 LIKE_LETTERS = {"ı": "i", "æ": "ae", "œ": "oe", "þ": "th"}
 # Latin letters beyond ASCII that NFKC leaves, and accents that stay characters of their own.
@@ -63,6 +63,6 @@ def searchable(text: str) -> str:
 
 
 def search_columns(voice: Mapping[str, str | None]) -> dict[str, str]:
-    """Return a voice's `sort_name`, and its `search_text` with a line for each of SEARCHED."""
-    lines = [searchable(voice[column] or "") for column in SEARCHED]
+    """Return a voice's `sort_name`, and its `search_text` with a line for each of SEARCHED_COLUMNS."""
+    lines = [searchable(voice[column] or "") for column in SEARCHED_COLUMNS]
     return {"sort_name": fold(voice["name"] or ""), "search_text": "\n".join(lines)}

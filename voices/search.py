@@ -12,7 +12,7 @@ from typing import Any
 from django.db.models import Count, F, Func, OrderBy, Q, QuerySet
 from django.db.models.functions import Coalesce, Lower
 
-from voices.folding import SEARCHED, search_columns, searchable
+from voices.folding import SEARCHED_COLUMNS, search_columns, searchable
 from voices.labels import label
 from voices.models import Voice
 from voices.visibility import Caller, listed, visible_to
@@ -133,7 +133,7 @@ def _exceptions(voices: QuerySet[Voice], text: str) -> list[str]:
         Q(lower_id__in=ids) | Q(search_text=None)
     )
     matching = []
-    for row in candidates.order_by().values("pk", *SEARCHED):
+    for row in candidates.order_by().values("pk", *SEARCHED_COLUMNS):
         pk, search_text = row["pk"], search_columns(row)["search_text"]
         is_match = all(
             searchable(word) in search_text or word.lower() == pk.lower() for word in words

@@ -39,15 +39,15 @@ def error_body(error: ServiceError) -> dict[str, Any]:
 def handle_exception(error: Exception, context: dict[str, Any]) -> Response:
     """Render any exception of an API view; DRF's `EXCEPTION_HANDLER`."""
     set_rollback()
-    rendered = _service_error(error)
-    if type(rendered) is ServiceError:
+    service_error = _service_error(error)
+    if type(service_error) is ServiceError:
         logger.error("Unexpected error in %s", context["request"].path, exc_info=error)
     headers = dict(getattr(error, "headers", {}))
-    if rendered.status == 401:
+    if service_error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if wait := getattr(error, "wait", None):
         headers["Retry-After"] = str(math.ceil(wait))
-    return Response(error_body(rendered), rendered.status, headers=headers)
+    return Response(error_body(service_error), service_error.status, headers=headers)
 
 
 def _service_error(error: Exception) -> ServiceError:

@@ -53,10 +53,10 @@ class ErrorFormatMiddleware:
         is_json = response.get("Content-Type") == "application/json"
         if response.status_code < 400 or is_json or isinstance(response, ErrorPage):
             return response
-        rendered = error_response(request, error_of_status(response.status_code))
+        error_page = error_response(request, error_of_status(response.status_code))
         if "Allow" in response:
-            rendered["Allow"] = response["Allow"]
-        return rendered
+            error_page["Allow"] = response["Allow"]
+        return error_page
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Respond with 400 to filters that no database can evaluate, such as U+0000 in the admin's."""

@@ -15,7 +15,7 @@ from voiceproject.http.openapi import errors
 from voices import visibility
 from voices.api.links import caller_of_link
 from voices.api.ranges import apply_range
-from voices.api.views import CREDENTIALS, KEY_ERRORS, READ_ERRORS, VOICE_ID, ReadView, unless_known
+from voices.api.views import CREDENTIALS, KEY_ERRORS, READ_ERRORS, VOICE_ID, ReadView, revalidate
 from voices.models import Voice
 from voices.previews import fetch_preview, media_type
 
@@ -75,4 +75,4 @@ class PreviewView(ReadView):
         response["Cache-Control"] = "private, max-age=3600"
         if not self.is_signed:  # the browser's next user may not see the voice
             patch_vary_headers(response, CREDENTIALS)
-        return apply_range(request, unless_known(request, response))
+        return apply_range(request, revalidate(request, response))

@@ -24,7 +24,7 @@ from voiceproject.http.openapi import errors
 from voices import search, visibility
 from voices.api import serializers
 from voices.api.links import preview_links
-from voices.masking import masked
+from voices.masking import mask
 from voices.models import SyncRun
 from voices.sync import sync_voices
 
@@ -70,7 +70,7 @@ class VoicesView(ReadView):
         responses={200: serializers.VoicesSerializer} | errors("invalid_request", *READ_ERRORS),
     )
     def get(self, request: Request) -> HttpResponse:
-        query = _validated(serializers.VoicesQuery, request, self.ignored_parameters)
+        query = _validate(serializers.VoicesQuery, request, self.ignored_parameters)
         listing = search.find(
             self.caller,
             text=query["search"],
@@ -110,7 +110,7 @@ class VoiceView(ReadView):
             *serializers.VOICE, "definition"
         )
         for voice in _voices(request, rows):
-            return _response(request, voice | {"definition": masked(voice["definition"])})
+            return _response(request, voice | {"definition": mask(voice["definition"])})
         raise NotFound()
 
 
@@ -125,7 +125,7 @@ class RunsView(ReadView):
         responses={200: serializers.RunsSerializer} | errors("invalid_request", *READ_ERRORS),
     )
     def get(self, request: Request) -> HttpResponse:
-        query = _validated(serializers.PageQuery, request)
+        query = _validate(serializers.PageQuery, request)
         runs = visibility.runs_visible_to(self.caller)
         page = _page(request, query, runs.count())
         return _response(request, page | {"results": _runs(request, runs[query["rows"]])})
@@ -171,7 +171,7 @@ class SyncVoicesView(ApiView):
         return Response({"success": True, "message": run.message, "stats": stats})
 
 
-def _validated(
+def _validate(
     serializer: type[serializers.PageQuery], request: Request, ignored: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """Return the request's parameters with defaults. Raises ValidationError."""
@@ -224,10 +224,10 @@ def _response(request: Request, content: dict[str, object]) -> HttpResponse:
     response["ETag"] = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     response["Cache-Control"] = "private, no-cache"
     patch_vary_headers(response, CREDENTIALS)
-    return unless_known(request, response)
+    return revalidate(request, response)
 
 
-def unless_known(request: Request, response: HttpResponse) -> HttpResponse:
+def revalidate(request: Request, response: HttpResponse) -> HttpResponse:
     """Return the response, or 304 if its ETag is in `If-None-Match`; `If-Match` is ignored."""
     if "If-Match" in request.headers:
         return response

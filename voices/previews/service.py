@@ -105,14 +105,14 @@ def _rejection_name(name: str, key: str) -> str:
 
 def _request_once(name: str, url: str, key: str) -> Future[bytes | str]:
     """Send the request, unless another thread is already waiting for the same preview."""
-    own: Future[bytes | str] = Future()
-    future = _pending.setdefault(name, own)  # atomic
-    if future is own:
+    new: Future[bytes | str] = Future()
+    future = _pending.setdefault(name, new)  # atomic
+    if future is new:
         try:
             # Another thread may have stored it a moment ago.
-            own.set_result(_load(name) or _request(name, url, key))
+            new.set_result(_load(name) or _request(name, url, key))
         except BaseException as error:
-            own.set_exception(error)
+            new.set_exception(error)
         finally:
             del _pending[name]
     return future
