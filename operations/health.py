@@ -1,4 +1,4 @@
-"""Readiness, for probes that ask every few seconds. A check that hangs never delays a response."""
+"""Readiness, for probes that run every few seconds. A check that hangs never delays a response."""
 
 import logging
 import time

@@ -19,7 +19,7 @@ except ImproperlyConfigured as error:
 
 app = Celery("voiceproject")
 app.conf.update(
-    broker_url=settings.CELERY_BROKER_URL or None,
+    broker_url=settings.CELERY_BROKER_URL,
     broker_connection_retry_on_startup=True,
     beat_scheduler="django_celery_beat.schedulers:DatabaseScheduler",
     task_ignore_result=True,  # nothing reads results

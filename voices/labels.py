@@ -1,4 +1,4 @@
-"""Labels for people of Ultravox's values."""
+"""Labels of Ultravox's values, for people."""
 
 from typing import Any
 

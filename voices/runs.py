@@ -46,7 +46,7 @@ OPEN_RUNS = SyncRun.objects.filter(status=Status.RUNNING)
 
 @dataclass(frozen=True)
 class Origin:
-    """The columns of a run that say what started it. `task_id` is Celery's."""
+    """The columns of a run that record what started it. `task_id` is Celery's."""
 
     trigger: str
     user: User | None
@@ -138,7 +138,7 @@ def heartbeat(run: SyncRun) -> Callable[[], None]:
             return
         try:
             _open_row(run).update(heartbeat_at=Now(), **_progress(run))
-        except django.db.Error as error:  # the database may be back for the write
+        except django.db.Error as error:  # the database may be back when the run writes
             logger.warning("No heartbeat of run %s: %s", run.pk, describe(error))
             connection.close()
         due = time.monotonic() + HEARTBEAT
@@ -208,7 +208,7 @@ def _wait_for(run: SyncRun, deadline: float) -> SyncRun | None:
                 return None
             if not current.is_open:
                 return current
-        except django.db.Error as error:  # the database may be back for the outcome
+        except django.db.Error as error:  # the database may be back before the run ends
             if time.monotonic() >= deadline:
                 raise
             logger.warning("Run %s could not be read: %s", run.pk, describe(error))

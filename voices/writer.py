@@ -37,7 +37,7 @@ def write(voices: Mapping[str, Values], *, agency_id: UUID, at: datetime) -> Cha
     the agency. Raises django.db.Error.
     """
     changes = Changes()
-    ids = sorted(voices)  # always in the same order: other writers would deadlock with another one
+    ids = sorted(voices)  # writers that lock rows in different orders deadlock
     for start in range(0, len(ids), BATCH):
         _write_batch(
             {voice_id: voices[voice_id] for voice_id in ids[start : start + BATCH]}, at, changes
