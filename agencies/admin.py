@@ -10,10 +10,11 @@ from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm
 from django.contrib.auth.models import Group
+from django.core.validators import RegexValidator
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from agencies.credentials import get_agency_credentials, has_key, key_hint, record_key_check
+from agencies.credentials import NO_KEY, get_agency_credentials, key_hint, record_key_check
 from agencies.models import Agency, User
 from ultravox import check_key
 from voiceproject.errors import KeyRejected, ServiceError, UltravoxError
@@ -27,6 +28,7 @@ class AgencyForm(forms.ModelForm):
         label="New Ultravox API key",
         required=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "off", "size": 60}),
+        validators=[RegexValidator(r"\A[ -~]*\Z", "A key has only printable ASCII characters.")],
         help_text="Leave empty to keep the stored key. A stored key cannot be read here.",
     )
     remove_key = forms.BooleanField(label="Remove the stored key", required=False)
@@ -35,12 +37,6 @@ class AgencyForm(forms.ModelForm):
         model = Agency
         fields = ("name",)
         widgets = {"name": forms.TextInput(attrs={"size": 60})}
-
-    def clean_new_key(self) -> str:
-        key: str = self.cleaned_data["new_key"]
-        if not (key.isascii() and (key.isprintable() or not key)):
-            raise forms.ValidationError("A key has only printable ASCII characters.")
-        return key
 
 
 @admin.register(Agency)
@@ -61,7 +57,7 @@ class AgencyAdmin(admin.ModelAdmin):
 
     @admin.display(description="key status")
     def key_status(self, agency: Agency) -> str | None:
-        return KEY_STATUSES[agency.key_works] if has_key(agency) else None
+        return None if key_hint(agency) == NO_KEY else KEY_STATUSES[agency.key_works]
 
     @admin.action(description="Test the key of the selected agencies", permissions=["change"])
     def test_key(self, request: HttpRequest, agencies: QuerySet[Agency]) -> None:

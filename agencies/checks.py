@@ -1,5 +1,7 @@
 """System checks of keys, secrets and tokens."""
 
+from collections.abc import Iterator
+
 import jwt
 from cryptography.fernet import Fernet
 from django.conf import settings
@@ -13,37 +15,33 @@ RANDOM_HINT = "Use the output of `python -c 'import secrets; print(secrets.token
 
 
 @register
-def check_secrets(**_: object) -> list[CheckMessage]:
-    messages: list[CheckMessage] = []
+def check_secrets(**_: object) -> Iterator[CheckMessage]:
     if not settings.CREDENTIALS_KEYS:
-        messages.append(Error("CREDENTIALS_KEYS is not set.", hint=FERNET_HINT, id="agencies.E001"))
+        yield Error("CREDENTIALS_KEYS is not set.", hint=FERNET_HINT, id="agencies.E001")
     for number, key in enumerate(settings.CREDENTIALS_KEYS, 1):
         if not _is_fernet_key(key):
             message = f"Key {number} of CREDENTIALS_KEYS is not a Fernet key (32 bytes in URL-safe base64)."
-            messages.append(Error(message, hint=FERNET_HINT, id="agencies.E002"))
+            yield Error(message, hint=FERNET_HINT, id="agencies.E002")
     if settings.SUPABASE_JWT_SECRET and settings.SUPABASE_JWT_SECRET == settings.SECRET_KEY:
         message = "SUPABASE_JWT_SECRET and DJANGO_SECRET_KEY are the same."
         hint = "Set DJANGO_SECRET_KEY to a different value."
-        messages.append(Error(message, hint=hint, id="agencies.E004"))
-    return messages
+        yield Error(message, hint=hint, id="agencies.E004")
 
 
 @register(deploy=True)
-def check_strength(**_: object) -> list[CheckMessage]:
-    messages: list[CheckMessage] = []
+def check_strength(**_: object) -> Iterator[CheckMessage]:
     if any(len(key) < 20 for key in settings.SERVICE_API_KEYS):
         message = "A key in SERVICE_API_KEYS has fewer than 20 characters."
-        messages.append(Warning(message, hint=RANDOM_HINT, id="agencies.W001"))
+        yield Warning(message, hint=RANDOM_HINT, id="agencies.W001")
     if any(map(_is_public_key, settings.SERVICE_API_KEYS)):
         message = "A key in SERVICE_API_KEYS is a public Supabase key, which anyone can read in a browser."
-        messages.append(Warning(message, hint=RANDOM_HINT, id="agencies.W002"))
+        yield Warning(message, hint=RANDOM_HINT, id="agencies.W002")
     if 0 < len(settings.SUPABASE_JWT_SECRET) < 32:
         message = (
-            "SUPABASE_JWT_SECRET has fewer than 32 characters, so it can be guessed from a token."
+            "SUPABASE_JWT_SECRET has fewer than 32 characters: it can be guessed from a token."
         )
         hint = "Copy the whole secret, or set a longer one in Supabase."
-        messages.append(Warning(message, hint=hint, id="agencies.W003"))
-    return messages
+        yield Warning(message, hint=hint, id="agencies.W003")
 
 
 def _is_public_key(key: str) -> bool:

@@ -7,6 +7,7 @@ from agencies.encryption import encrypt, fernet
 from agencies.models import Agency
 from voiceproject.errors import CredentialsUnavailable, NoApiKey
 
+NO_KEY = "none"
 NO_KEY_OF_AGENCY = "Your agency has no Ultravox API key. Ask an administrator to add one."
 
 
@@ -31,22 +32,12 @@ def agencies_with_key() -> QuerySet[Agency]:
     return Agency.objects.exclude(Q(encrypted_key="") | Q(encrypted_key__isnull=True))
 
 
-def has_key(agency: Agency) -> bool:
-    """Return whether the agency has a stored key, readable or not. A blank key does not count."""
-    try:
-        return bool(get_agency_credentials(agency))
-    except NoApiKey:
-        return False
-    except CredentialsUnavailable:
-        return True
-
-
 def key_hint(agency: Agency) -> str:
-    """Return dots and the key's last four characters, or why it cannot be used."""
+    """Return dots and the key's last four characters, NO_KEY, or why it cannot be used."""
     try:
         key = get_agency_credentials(agency)
     except NoApiKey:
-        return "none"
+        return NO_KEY
     except CredentialsUnavailable:
         return "unreadable: enter it again"
     return f"••••{key[-4:]}" if len(key) >= 12 else "••••"
@@ -57,8 +48,8 @@ def record_key_check(agency: Agency, *, works: bool) -> None:
 
     Does nothing if the key has been changed since: the result says nothing about the new key.
     """
-    unchanged = Agency.objects.filter(pk=agency.pk, encrypted_key=agency.encrypted_key)
-    unchanged.update(key_works=works, key_checked_at=Now())
+    row = Agency.objects.filter(pk=agency.pk, encrypted_key=agency.encrypted_key)
+    row.update(key_works=works, key_checked_at=Now())
 
 
 def rotate_credentials() -> list[Agency]:
@@ -71,10 +62,10 @@ def rotate_credentials() -> list[Agency]:
     unreadable = []
     for agency in agencies_with_key():
         try:
-            rotated = encrypt(agency.ultravox_api_key)
+            ciphertext = encrypt(agency.ultravox_api_key)
         except CredentialsUnavailable:
             unreadable.append(agency)
         else:
-            unchanged = Agency.objects.filter(pk=agency.pk, encrypted_key=agency.encrypted_key)
-            unchanged.update(encrypted_key=rotated)
+            row = Agency.objects.filter(pk=agency.pk, encrypted_key=agency.encrypted_key)
+            row.update(encrypted_key=ciphertext)
     return unreadable

@@ -44,10 +44,6 @@ class Agency(models.Model):
 
 
 class UserManager(BaseUserManager["User"]):
-    def get_by_natural_key(self, username: str | None) -> "User":
-        """Find a user by e-mail address, in any spelling."""
-        return self.get(email=username)
-
     def create_user(self, email: str, password: str | None = None, **fields: object) -> "User":
         """Create a user who logs in with `email`. Raises ValueError without one."""
         if not email:

@@ -29,11 +29,11 @@ MALFORMED = (jwt.PyJWTError, TokenError, ValueError, TypeError, OverflowError, R
 def authenticate_token(token: str) -> User:
     """Return the active user that the token identifies. Raises InvalidToken."""
     try:
-        own = AccessToken(token)  # type: ignore[arg-type]  # simplejwt's annotation is too narrow
+        access_token = AccessToken(token)  # type: ignore[arg-type]  # simplejwt's annotation is too narrow
     except MALFORMED:
         return _authenticate_supabase_token(token)
     try:
-        return cast(User, JWTAuthentication().get_user(own))
+        return cast(User, JWTAuthentication().get_user(access_token))
     except (AuthenticationFailed, ValidationError) as error:
         raise InvalidToken() from error
 

@@ -23,11 +23,8 @@ TOKEN_ERRORS = errors(
     "invalid_request",
     "invalid_credentials",
     "invalid_token",
-    "method_not_allowed",
     "body_too_large",
     "unsupported_media_type",
-    "rate_limited",
-    "internal_error",
     "database_unavailable",
 )
 

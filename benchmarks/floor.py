@@ -20,7 +20,6 @@ from voices.records import TEXT_FIELDS
 API_KEY = "the-key-of-the-benchmarks"
 PAGES = "/api/voices?pageSize=100&limit=100"
 FIELDS = {"id": "voiceId"} | TEXT_FIELDS
-SEARCHED = ("name", "description", "language_label", "primary_language", "provider")
 COLUMNS = (*FIELDS, "sort_name", "search_text", "definition", "last_synced_at")
 NAMES = ", ".join(COLUMNS)
 INSERT = f"INSERT INTO ultravox_voices ({NAMES})"
@@ -39,7 +38,7 @@ def prepare() -> Sync:
 def text_columns(record: Record) -> dict[str, Any]:
     """Return the columns of a record that are texts, those for searches included."""
     columns: dict[str, Any] = {column: record.get(field) for column, field in FIELDS.items()}
-    return columns | search_columns(**{column: columns[column] for column in SEARCHED})
+    return columns | search_columns(columns)
 
 
 def _fetch(url: str) -> Iterator[Record]:

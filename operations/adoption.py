@@ -7,7 +7,7 @@ Only missing rows are added, because existing ones may have been changed since.
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
@@ -18,7 +18,6 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from agencies.credentials import has_key
 from agencies.emails import normal_email
 from agencies.models import Agency, User
 from voices.models import Voice
@@ -29,21 +28,6 @@ BATCH_SIZE = 500  # rows per statement
 UNCHANGED = Agency.objects.filter(updated_at=F("created_at"))
 
 Row = tuple[str | None, ...]
-
-
-@dataclass(kw_only=True, frozen=True)
-class Source:
-    """The Supabase project's tables, and SQL expressions over the columns of each."""
-
-    agencies: str = ""
-    agency_id: str = "id"
-    agency_name: str = "name"
-    agency_key: str = ""
-    users: str = ""
-    user_id: str = "id"
-    user_email: str = "email"
-    user_agency: str = ""
-    voices: str = ""
 
 
 @dataclass
@@ -58,18 +42,22 @@ class Additions:
     notes: list[str] = field(default_factory=list)
 
 
-def find_additions(source: Source) -> Additions:
-    """Compare the source with this service's tables. Raises CommandError and django.db.Error."""
+def find_additions(source: Mapping[str, str]) -> Additions:
+    """Compare the Supabase project's tables with this service's.
+
+    `source` has the options of `adopt_supabase`: tables, and SQL expressions over the columns of each.
+    Raises CommandError and django.db.Error.
+    """
     additions = Additions()
-    if source.agencies:
-        columns = [source.agency_id, source.agency_name, source.agency_key or "NULL"]
-        _find_agencies(_read("agencies", source.agencies, columns), additions)
-    if source.users:
-        columns = [source.user_id, source.user_email, source.user_agency or "NULL"]
-        _find_users(_read("users", source.users, columns), additions)
-    if source.voices:
+    if table := source["agencies"]:
+        columns = [source[name] for name in ("agency_id", "agency_name", "agency_key")]
+        _find_agencies(_read("agencies", table, columns), additions)
+    if table := source["users"]:
+        columns = [source[name] for name in ("user_id", "user_email", "user_agency")]
+        _find_users(_read("users", table, columns), additions)
+    if source["voices"]:
         # As JSON, because the table may lack columns.
-        table = f"(SELECT * FROM {source.voices}) source_row"
+        table = f"(SELECT * FROM {source['voices']}) source_row"
         columns = [f"to_jsonb(source_row) ->> '{name}'" for name in (*COLUMNS, "last_synced_at")]
         _find_voices(_read("voices", table, columns), additions)
     return additions
@@ -79,7 +67,7 @@ def find_additions(source: Source) -> Additions:
 def add(additions: Additions) -> None:
     """Add all rows or none. Raises django.db.Error."""
     Agency.objects.bulk_create(additions.agencies, BATCH_SIZE, ignore_conflicts=True)
-    keyless = [agency.pk for agency in additions.agencies if not has_key(agency)]
+    keyless = [agency.pk for agency in additions.agencies if not agency.encrypted_key]
     Agency.objects.filter(pk__in=keyless).update(updated_at=F("created_at"))
     for agency in Agency.objects.filter(pk__in=additions.keys):
         agency.ultravox_api_key = additions.keys[agency.pk]

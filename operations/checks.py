@@ -53,9 +53,7 @@ def check_shared_database(databases: object = None, **_: object) -> list[CheckMe
 def _schema_faults() -> list[CheckMessage]:
     schema = current_schema()
     if settings.DATABASE_SCHEMA and schema not in (None, settings.DATABASE_SCHEMA):
-        message = (
-            f"The connection uses the schema {schema}, because a pooler dropped DATABASE_SCHEMA."
-        )
+        message = f"A pooler dropped DATABASE_SCHEMA: the connection uses the schema {schema}."
         hint = "Connect to PostgreSQL directly (docs/adopting.md)."
         return [Error(message, hint=hint, id="operations.E004")]
     migrated = {app for app, _ in MigrationRecorder(connection).applied_migrations()}

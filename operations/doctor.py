@@ -5,18 +5,16 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-import django.db
 from django.conf import settings
 from django.core import checks
 from django.core.cache import cache
-from django.db import connection
 from redis.exceptions import RedisError
 
 from agencies.credentials import agencies_with_key, get_agency_credentials
 from operations import health
 from ultravox import check_key
-from voiceproject.database import advice_on
 from voiceproject.errors import CredentialsUnavailable, KeyRejected, NoApiKey, UltravoxError
+from voices.checks import check_database
 
 TIMEOUT = 15.0  # seconds for the database and the broker
 NO_FAULT = ("ok", "unused")
@@ -53,7 +51,7 @@ def diagnose() -> Iterator[Finding]:
     for subject, status in statuses.items():
         remedy = "" if status in NO_FAULT else REMEDIES.get((subject, status), OTHERS_FIRST)
         if subject == "database" and remedy:
-            remedy = _database_advice() or remedy
+            [remedy] = [fault.msg for fault in check_database(databases=["default"])] or [remedy]
         yield Finding(subject, status, remedy)
     if statuses["migrations"] != "ok":
         yield Finding("encryption keys", "unknown", OTHERS_FIRST)
@@ -66,22 +64,14 @@ def diagnose() -> Iterator[Finding]:
 
 def _system_checks(subject: str, messages: Sequence[checks.CheckMessage]) -> Iterator[Finding]:
     """Yield Django's check messages; warnings are not faults."""
-    shown = [message for message in messages if not message.is_silenced()]
-    for message in shown:
+    visible = [message for message in messages if not message.is_silenced()]
+    for message in visible:
         if message.level >= checks.ERROR:
             yield Finding(subject, message.msg, message.hint or "Correct it.")
         else:
             yield Finding(subject, f"{message.msg} {message.hint or ''}".strip())
-    if not shown:
+    if not visible:
         yield Finding(subject)
-
-
-def _database_advice() -> str | None:
-    try:
-        connection.ensure_connection()
-    except django.db.Error as error:
-        return advice_on(error)
-    return None
 
 
 def _check_cache() -> Finding:

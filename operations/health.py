@@ -1,4 +1,4 @@
-"""Readiness, for probes that ask every few seconds. A check that hangs never delays a response."""
+"""Readiness, for probes that run every few seconds. A check that hangs never delays a response."""
 
 import logging
 import time
@@ -16,7 +16,7 @@ from django_celery_beat.models import PeriodicTask
 from operations.models import Worker
 from voiceproject.celery import app
 from voiceproject.database import describe, statement_timeout
-from voices.models import SyncRun
+from voices.visibility import SUCCESSES
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def check_database(results: Results) -> None:
         results["worker"] = "ok" if Worker.alive().exists() else "none"
         results["schedule"] = _schedule()
         since = Now() - timedelta(hours=settings.STALE_HOURS)
-        successes = SyncRun.objects.filter(status=SyncRun.Status.SUCCEEDED, finished_at__gt=since)
+        successes = SUCCESSES.filter(finished_at__gt=since)
         results["voices"] = "ok" if successes.exists() else "stale"
 
 
@@ -84,10 +84,9 @@ class Check:
     def _run(self, results: Results) -> None:
         try:
             self._check(results)
-        except django.db.Error as error:
-            logger.warning("The database fails a readiness check: %s", describe(error))
         except Exception as error:  # each broker's library has its own
-            logger.warning("The broker fails a readiness check: %s", type(error).__name__)
+            reason = describe(error) if isinstance(error, django.db.Error) else type(error).__name__
+            logger.warning("A readiness check failed: %s", reason)
         finally:
             connection.close()
 
@@ -106,9 +105,9 @@ def readiness(seconds: float = SECONDS) -> tuple[str, Results]:
     """
     deadline = time.monotonic() + seconds
     results = dict.fromkeys(SUBJECTS, "unknown")
-    for thread, found in [check.start() for check in CHECKS]:
+    for thread, partial in [check.start() for check in CHECKS]:
         thread.join(max(0, deadline - time.monotonic()))
-        results |= found
+        results |= partial
     if not settings.CELERY_BROKER_URL:
         results |= {"broker": "unused", "worker": "unused"}
     if results["database"] != "ok" or results["migrations"] == "unapplied":

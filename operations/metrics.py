@@ -20,9 +20,9 @@ from agencies.models import Agency
 from operations.models import PrunedRuns
 from voices.models import Alarm, SyncRun
 from voices.runs import OPEN_RUNS
+from voices.visibility import SUCCESSES
 
-ENDED = [status for status in SyncRun.Status if status != SyncRun.Status.RUNNING]
-SUCCEEDED = SyncRun.objects.filter(status=SyncRun.Status.SUCCEEDED)
+END_STATUSES = [status for status in SyncRun.Status if status != SyncRun.Status.RUNNING]
 TOTALS = ("runs", "duration", "retries")
 
 
@@ -51,19 +51,19 @@ def _counters() -> Iterator[Metric]:
     seconds: defaultdict[tuple[str, str], float] = defaultdict(float)
     retries = 0
     columns = ("trigger", "status", *TOTALS)
-    stored = totals(SyncRun.objects.filter(status__in=ENDED)).values_list(*columns)
-    pruned = PrunedRuns.objects.order_by().values_list(*columns)
+    history = totals(SyncRun.objects.filter(status__in=END_STATUSES)).values_list(*columns)
+    archive = PrunedRuns.objects.order_by().values_list(*columns)
     # One statement: a prune between two of them would move runs from one table to the other.
-    for trigger, status, number, duration, repeated in stored.union(pruned, all=True):
+    for trigger, status, number, duration, retry_count in history.union(archive, all=True):
         runs[trigger, status] += number
         seconds[trigger, status] += duration.total_seconds()
-        retries += repeated
+        retries += retry_count
     labels = ["trigger", "outcome"]
     counter = CounterMetricFamily("voices_sync_runs", "Ended sync runs.", labels=labels)
     summary = SummaryMetricFamily(
         "voices_sync_duration_seconds", "Duration of ended sync runs.", labels=labels
     )
-    for outcome in product(SyncRun.Trigger.values, ENDED):
+    for outcome in product(SyncRun.Trigger.values, END_STATUSES):
         counter.add_metric(outcome, runs[outcome])
         summary.add_metric(outcome, runs[outcome], seconds[outcome])
     yield counter
@@ -72,7 +72,7 @@ def _counters() -> Iterator[Metric]:
 
 
 def _gauges() -> Iterator[Metric]:
-    newest = SUCCEEDED.order_by("-finished_at").first()
+    newest = SUCCESSES.first()
     oldest = OPEN_RUNS.order_by("started_at").first()
     succeeded_at = newest.finished_at.timestamp() if newest and newest.finished_at else 0
     voices, skipped = (newest.synced, newest.skipped) if newest else (0, 0)

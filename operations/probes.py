@@ -57,8 +57,8 @@ def readyz(request: HttpRequest) -> HttpResponse:
 def show_metrics(request: HttpRequest) -> HttpResponse:
     """Return the metrics to callers that send METRICS_TOKEN, and 404 to others."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    is_right = constant_time_compare(token.strip(), settings.METRICS_TOKEN)
-    if not (settings.METRICS_TOKEN and scheme.lower() == "bearer" and is_right):
+    is_valid = constant_time_compare(token.strip(), settings.METRICS_TOKEN)
+    if not (settings.METRICS_TOKEN and scheme.lower() == "bearer" and is_valid):
         return error_response(request, errors.NotFound())
     if response := _wrong_method(request):
         return response

@@ -11,11 +11,11 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db import connection
 
-from voices.records import COLUMNS
+from voices.records import TEXT_FIELDS
 
 API_ROLES = ["anon", "authenticated"]
 VIEW = "public.ultravox_voices"
-VIEW_COLUMNS = [name for name in (*COLUMNS, "last_synced_at") if name != "definition"]
+VIEW_COLUMNS = ("id", *TEXT_FIELDS, "last_synced_at")
 
 
 def rows(query: str, *values: str | list[str]) -> list[tuple[Any, ...]]:
@@ -66,14 +66,14 @@ def create_view() -> None:
 
 def dependents() -> list[str]:
     """Return the foreign keys and views that refer to Supabase's table of voices."""
-    found = rows(
+    names = rows(
         "SELECT conrelid::regclass || '.' || conname FROM pg_constraint"
         " WHERE contype = 'f' AND confrelid = to_regclass(%s)"
         " UNION SELECT ev_class::regclass::text FROM pg_depend JOIN pg_rewrite r ON r.oid = objid"
         " WHERE classid = 'pg_rewrite'::regclass AND refobjid = to_regclass(%s) ORDER BY 1",
         *(VIEW, VIEW),
     )
-    return [name for (name,) in found] if is_table() else []
+    return [name for (name,) in names] if is_table() else []
 
 
 def is_table() -> bool:

@@ -72,20 +72,16 @@ def _write_env() -> None:
 
 
 def _free_port() -> int:
-    port = os.environ.get("PORT", "8000")
-    if not port.isdigit() or not 0 < int(port) < 65536:
-        sys.exit(f"PORT is not a port: {port}")
-    if not _is_free(int(port)):
-        sys.exit(f"Port {port} is in use. Choose another one: make run PORT={int(port) + 1}")
-    return int(port)
+    port = int(os.environ.get("PORT", "8000"))
+    if not _is_free(port):
+        sys.exit(f"Port {port} is in use. Choose another one: make run PORT={port + 1}")
+    return port
 
 
 def _is_free(port: int) -> bool:
-    try:
-        socket.create_server((HOST, port)).close()
-    except OSError:
-        return False
-    return True
+    with contextlib.suppress(OSError), socket.create_server((HOST, port)):
+        return True
+    return False
 
 
 def _add_agency_and_user(key: str) -> "User | None":

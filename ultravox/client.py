@@ -34,7 +34,7 @@ HEADERS = {
     "User-Agent": "voices-sync",
 }
 RETRIES = 3  # of one page
-RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
+RETRY_STATUSES = frozenset({429, 500, 502, 503, 504})
 KEY_STATUSES = frozenset({401, 402, 403, 429})  # revoked, unpaid, forbidden, over its limit
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 MAX_REDIRECTS = 5  # of one page
@@ -185,7 +185,7 @@ def _parse_int(digits: str) -> int | str:
 
 def _status_error(response: Response) -> UltravoxError:
     status = response.status
-    is_transient = status in RETRIED_STATUSES
+    is_transient = status in RETRY_STATUSES
     delay = _retry_after(response.headers.get("Retry-After", "")) if is_transient else None
     kind, message = UltravoxError, PROBLEM
     if status in KEY_STATUSES:

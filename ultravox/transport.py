@@ -68,7 +68,7 @@ class Transport:
         arrives in time, a permanent one if the URL is on another server, or if the body has more than
         `max_bytes` or cannot be decompressed.
         """
-        target = self._own(url).request_uri
+        target = self._check_server(url).request_uri
         self._ends_at = ends_at
         try:
             response = self._request(target, headers, ends_at, max_bytes)
@@ -125,10 +125,10 @@ class Transport:
             target = urljoin(url, reference)
         except ValueError as error:
             raise UltravoxError("Ultravox linked to an invalid address.") from error
-        own = self._own(target)
-        return self.base._replace(path=own.path or "/", query=own.query, fragment=None).url
+        parsed = self._check_server(target)
+        return self.base._replace(path=parsed.path or "/", query=parsed.query, fragment=None).url
 
-    def _own(self, url: str) -> Url:
+    def _check_server(self, url: str) -> Url:
         """Return the parsed URL. Raises UltravoxError if it is on another server."""
         parsed = _parse(url)
         if parsed.auth is not None or _origin(parsed) != _origin(self.base):

@@ -18,7 +18,31 @@ except ImproperlyConfigured as error:
     formats.exit_with(error)
 
 app = Celery("voiceproject")
-app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf.update(
+    broker_url=settings.CELERY_BROKER_URL,
+    broker_connection_retry_on_startup=True,
+    beat_scheduler="django_celery_beat.schedulers:DatabaseScheduler",
+    task_ignore_result=True,  # nothing reads results
+    result_expires=None,
+    worker_prefetch_multiplier=1,
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+)
+match settings.CELERY_BROKER_URL.partition("://")[0]:
+    case "":  # beat runs the tasks itself, and connects to a broker in any case
+        app.conf.update(task_always_eager=True, broker_write_url="memory://")
+    case "redis" | "rediss":
+        # After this time, another worker gets an unacknowledged message. It is longer than the longest sync,
+        # its write and its report. If the first sync is alive after all, the second one waits for it.
+        # Workers look for such messages every 5 seconds; the default is 100.
+        app.conf.broker_transport_options = {
+            "visibility_timeout": settings.BACKGROUND_DEADLINE + 30,
+            "unacked_restore_interval": 5,
+            "unacked_restore_throttle": 1,
+        }
+    case "amqp" | "amqps" | "pyamqp":
+        app.conf.task_default_queue_type = "quorum"
+        app.conf.broker_transport_options = {"confirm_publish": True}
 app.autodiscover_tasks()
 app.steps["consumer"].add("operations.worker:Heartbeat")
 

@@ -1,4 +1,7 @@
-"""Explain database errors, limit waiting, and renew broken connections."""
+"""Explain database errors, limit waiting, and renew broken connections.
+
+No text here contains rows or passwords; the driver's own messages may.
+"""
 
 import re
 import time
@@ -24,9 +27,6 @@ TRANSACTION_LIMITS = """
     SET LOCAL tcp_keepalives_count = 2;
 """
 WRITE_LOCK = 7_305_437_168_213_591_204  # any number that no other program in this database uses
-
-
-# Errors. No text here contains rows or passwords; the driver's own messages may.
 
 
 def save_failed(error: django.db.Error) -> SaveFailed:
@@ -81,9 +81,6 @@ def is_transient(error: django.db.Error) -> bool:
     return code_of(error).startswith(TRANSIENT)
 
 
-# Limits on waiting
-
-
 @contextmanager
 def sqlite_busy_timeout(seconds: float) -> Iterator[None]:
     """Limit how long SQLite waits for another writer in this block; no effect on PostgreSQL."""
@@ -129,9 +126,6 @@ def serialize_transactions() -> None:
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
-
-
-# Connections
 
 
 def renew_connection() -> None:

@@ -19,9 +19,6 @@ class ServiceError(Exception):
         super().__init__(self.message)
 
 
-# Syncs
-
-
 class NoApiKey(ServiceError):
     code = "no_api_key"
     status = 400
@@ -82,9 +79,6 @@ class Busy(ServiceError):
     wait = 5.0  # seconds, for Retry-After
 
 
-# Previews
-
-
 class NoPreview(ServiceError):
     code = "no_preview"
     status = 404
@@ -107,9 +101,6 @@ class RangeNotSatisfiable(ServiceError):
     def __init__(self, size: int) -> None:
         super().__init__()
         self.headers = {"Content-Range": f"bytes */{size}"}
-
-
-# Callers
 
 
 class NotAuthenticated(ServiceError):
@@ -152,9 +143,6 @@ class RateLimited(ServiceError):
     code = "rate_limited"
     status = 429
     sentence = "Too many requests. Try again later."
-
-
-# Any request
 
 
 class InvalidRequest(ServiceError):

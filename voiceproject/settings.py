@@ -4,6 +4,7 @@ import logging
 import os
 from typing import Any
 
+from corsheaders.defaults import default_headers
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from environs import EnvError, validate
@@ -24,8 +25,6 @@ try:
     _LOCAL = {"localhost", "127.0.0.1", "[::1]", ".localhost", "testserver"}
     _is_public = not DEBUG and not _LOCAL.issuperset(ALLOWED_HOSTS)
     HTTPS = env.boolean("DJANGO_HTTPS", _is_public)
-    SECURE_HSTS_INCLUDE_SUBDOMAINS = env.boolean("DJANGO_HSTS_SUBDOMAINS", False)
-    SECURE_HSTS_PRELOAD = env.boolean("DJANGO_HSTS_PRELOAD", False)
     TRUSTED_PROXIES = env.integer("DJANGO_TRUSTED_PROXIES", 0, validate=env.NOT_NEGATIVE)
     LOG_LEVEL = env.log_level("DJANGO_LOG_LEVEL", logging.INFO)
     LOG_FORMAT = env.text("LOG_FORMAT", "text", validate=validate.OneOf([*FORMATTERS]))
@@ -38,11 +37,10 @@ try:
     SERVICE_API_KEYS = env.strings("SERVICE_API_KEYS")
     SUPABASE_URL = env.url("SUPABASE_URL")
     SUPABASE_JWT_SECRET = env.text("SUPABASE_JWT_SECRET", "")
-    # Ultravox
+    # Ultravox and previews
     ULTRAVOX_API_URL = env.url("ULTRAVOX_API_URL", "https://api.ultravox.ai")
     ULTRAVOX_TIMEOUT = env.number("ULTRAVOX_TIMEOUT", 10.0, validate=env.ABOVE_0)
     ULTRAVOX_DEADLINE = env.number("ULTRAVOX_DEADLINE", 50.0, validate=env.ABOVE_0)
-    # Previews
     PREVIEW_FOLDER = BASE_DIR / env.text("PREVIEW_FOLDER", ".previews")
     PREVIEW_BYTES = env.integer("PREVIEW_BYTES", 500_000_000, validate=env.NOT_NEGATIVE)
     # Schedule
@@ -66,20 +64,20 @@ try:
 except EnvError as error:
     raise ImproperlyConfigured(f"{error} (in the environment or in .env)") from error
 
-if not SECRET_KEY:
-    if not DEBUG:
-        raise ImproperlyConfigured(
-            "DJANGO_SECRET_KEY is not set. Set it to a long random text, for example the output of "
-            "`python -c 'import secrets; print(secrets.token_urlsafe(50))'`, "
-            "or set DJANGO_DEBUG=true on a development machine."
-        )
-    SECRET_KEY = "insecure-and-public-for-development-with-DJANGO_DEBUG-only"  # noqa: S105
+if not (SECRET_KEY or DEBUG):
+    raise ImproperlyConfigured(
+        "DJANGO_SECRET_KEY is not set. Set it to a long random text, for example the output of "
+        "`python -c 'import secrets; print(secrets.token_urlsafe(50))'`, "
+        "or set DJANGO_DEBUG=true on a development machine."
+    )
+SECRET_KEY = SECRET_KEY or "insecure-and-public-for-development-with-DJANGO_DEBUG-only"
 
 # Threads. A request that waits for Ultravox holds a thread until its deadline. The slots limit how
 # many requests of a process do so, and leave threads for all other requests.
 SYNC_SLOTS = 24  # joined syncs included
 PREVIEW_SLOTS = 20
 WEB_THREADS = SYNC_SLOTS + PREVIEW_SLOTS + 4
+BACKGROUND_DEADLINE = 10 * ULTRAVOX_DEADLINE  # seconds, for a sync that no request waits for
 # Seconds for syncs in progress to finish after SIGTERM. The files in deploy/ allow slightly more.
 STOP_SECONDS = int(ULTRAVOX_DEADLINE) + 30
 
@@ -119,7 +117,6 @@ MIDDLEWARE = [
     "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "voiceproject.urls"
-WSGI_APPLICATION = "voiceproject.wsgi.application"
 APPEND_SLASH = False  # addresses work with and without a slash: a redirect would lose a POST
 TEMPLATES = [
     {
@@ -220,7 +217,6 @@ REST_FRAMEWORK = {
     "NON_FIELD_ERRORS_KEY": "body",
     "EXCEPTION_HANDLER": "voiceproject.http.errors.handle_exception",
     "NUM_PROXIES": TRUSTED_PROXIES,
-    "URL_FORMAT_OVERRIDE": None,
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Voices sync",
@@ -240,10 +236,8 @@ SIMPLE_JWT = {"ISSUER": "voices-sync", "AUDIENCE": "voices-sync", "CHECK_REVOKE_
 CORS_ALLOW_ALL_ORIGINS = "*" in _origins
 CORS_ALLOWED_ORIGINS = [origin for origin in _origins if origin != "*"]
 CORS_ALLOW_HEADERS = [
-    "accept",
+    *default_headers,
     "apikey",
-    "authorization",
-    "content-type",
     "if-none-match",
     "range",
     "x-client-info",
@@ -253,38 +247,7 @@ CORS_ALLOW_HEADERS = [
 ]
 CORS_EXPOSE_HEADERS = ["Accept-Ranges", "Content-Range", "ETag", "Retry-After", "X-Request-ID"]
 
-# Celery. Without a broker, beat runs the tasks itself. Nothing reads results.
-
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
-CELERY_TIMEZONE = TIME_ZONE
-CELERY_TASK_IGNORE_RESULT = True
-CELERY_RESULT_EXPIRES = None
-CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_TASK_ACKS_LATE = True
-CELERY_TASK_REJECT_ON_WORKER_LOST = True
-BACKGROUND_DEADLINE = 10 * ULTRAVOX_DEADLINE  # seconds, for a sync that no request waits for
-match CELERY_BROKER_URL.partition("://")[0]:
-    case "":
-        CELERY_TASK_ALWAYS_EAGER = True
-        CELERY_BROKER_WRITE_URL = "memory://"  # beat connects to a broker in any case
-    case "redis" | "rediss":
-        # After this time, another worker gets an unacknowledged message. It is longer than the longest sync,
-        # its write and its report. If the first sync is alive after all, the second one waits for it.
-        # Workers look for such messages every 5 seconds; the default is 100.
-        CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = {
-            "visibility_timeout": BACKGROUND_DEADLINE + 30,
-            "unacked_restore_interval": 5,
-            "unacked_restore_throttle": 1,
-        }
-    case "amqp" | "amqps" | "pyamqp":
-        CELERY_TASK_DEFAULT_QUEUE_TYPE = "quorum"
-        CELERY_BROKER_TRANSPORT_OPTIONS = {"confirm_publish": True}
-
-# Security headers and cookies
-# Pages for people redirect to HTTPS and show errors as pages. Other addresses never redirect: a
-# redirect loses a POST.
+# Security headers and cookies. Only pages for people redirect to HTTPS, and show errors as pages.
 PAGE_ADDRESSES = r"admin(?:/|\Z)|(?:login/?|logout/)?\Z"
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [rf"^(?!{PAGE_ADDRESSES})"]
@@ -293,7 +256,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 CSRF_FAILURE_VIEW = "voiceproject.http.errors.csrf_failed"
 if TRUSTED_PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-# Checks for HSTS on subdomains and in preload lists: the operator decides.
+# Checks for HSTS on subdomains and in preload lists: they concern more than this service.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 if not HTTPS:  # checks for HSTS, the redirect and secure cookies
     SILENCED_SYSTEM_CHECKS += ["security.W004", "security.W008", "security.W012", "security.W016"]

@@ -79,6 +79,5 @@ def read_ahead(
         stopped.set()
         room.release()
         cancel()
-        thread.join(
-            timeout=1
-        )  # work that cannot be cancelled, such as a DNS lookup, ends by itself
+        # Work that cannot be cancelled, such as a DNS lookup, ends by itself.
+        thread.join(timeout=1)

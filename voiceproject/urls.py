@@ -12,19 +12,13 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from agencies.views import RefreshView, TokenView
 from voiceproject import errors
 from voiceproject.http.errors import error_view
-from voices.api.previews import PreviewView
-from voices.api.views import (
-    RunsView,
-    RunView,
-    SyncVoicesView,
-    VoicesListView,
-    VoicesView,
-    VoiceView,
-)
+from voices.api import previews, views
 
 admin.autodiscover()
 
-sync_voices = SyncVoicesView.as_view()
+VOICE = r"api/voices/(?P<voice_id>[^/\0]+)"
+
+sync_voices = views.SyncVoicesView.as_view()
 not_found = csrf_exempt(error_view(errors.NotFound))
 to_admin = RedirectView.as_view(pattern_name="admin:index")
 library = never_cache(login_required(TemplateView.as_view(template_name="voices/library.html")))
@@ -38,14 +32,12 @@ def _route(address: str, view: object, **names: str) -> URLPattern:
 urlpatterns = [
     _route("functions/v1/voices-sync", sync_voices, name="voices-sync"),
     _route("api/voices/sync", sync_voices, name="sync-voices"),
-    _route("functions/v1/voices-list", VoicesListView.as_view(), name="voices-list"),
-    _route("api/voices", VoicesView.as_view(), name="voices"),
-    _route(
-        r"api/voices/(?P<voice_id>[^/\0]+)/preview", PreviewView.as_view(), name="voice-preview"
-    ),
-    _route(r"api/voices/(?P<voice_id>[^/\0]+)", VoiceView.as_view(), name="voice"),
-    _route("api/sync-runs", RunsView.as_view(), name="sync-runs"),
-    _route("api/sync-runs/(?P<run_id>[0-9]{1,18})", RunView.as_view(), name="sync-run"),
+    _route("functions/v1/voices-list", views.VoicesListView.as_view(), name="voices-list"),
+    _route("api/voices", views.VoicesView.as_view(), name="voices"),
+    _route(rf"{VOICE}/preview", previews.PreviewView.as_view(), name="voice-preview"),
+    _route(VOICE, views.VoiceView.as_view(), name="voice"),
+    _route("api/sync-runs", views.RunsView.as_view(), name="sync-runs"),
+    _route("api/sync-runs/(?P<run_id>[0-9]{1,18})", views.RunView.as_view(), name="sync-run"),
     _route("api/token", TokenView.as_view(), name="token"),
     _route("api/token/refresh", RefreshView.as_view(), name="token-refresh"),
     _route("api/schema", SpectacularAPIView.as_view(), name="schema"),

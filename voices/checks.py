@@ -1,59 +1,38 @@
-"""System checks of the broker, the hosts, alerts and the database."""
+"""System checks of the hosts, alerts and the database."""
+
+from collections.abc import Iterator
 
 import django.db
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connection
 
+from agencies.checks import RANDOM_HINT
 from voiceproject.database import explain
-
-RANDOM_HINT = "Use the output of `python -c 'import secrets; print(secrets.token_urlsafe(32))'`."
-
-
-@register
-def check_broker_url(**_: object) -> list[CheckMessage]:
-    from kombu.transport import (
-        TRANSPORT_ALIASES,  # slow, so only when checks run
-    )
-
-    if not settings.CELERY_BROKER_URL or (
-        settings.CELERY_BROKER_URL.partition("://")[0] in TRANSPORT_ALIASES
-    ):
-        return []
-    message = "CELERY_BROKER_URL names a broker that Celery does not support."
-    hint = "Use a URL that begins with redis:// or amqp://, or unset it to run without a broker."
-    return [Error(message, hint=hint, id="voices.E002")]
 
 
 @register(deploy=True)
-def check_deployment(**_: object) -> list[CheckMessage]:
-    messages: list[CheckMessage] = []
+def check_deployment(**_: object) -> Iterator[CheckMessage]:
     if "*" in settings.ALLOWED_HOSTS:
         message = "DJANGO_ALLOWED_HOSTS accepts any host name."
         hint = "List the host names of this service."
-        messages.append(Warning(message, hint=hint, id="voices.W001"))
+        yield Warning(message, hint=hint, id="voices.W001")
     if settings.HTTPS and not settings.TRUSTED_PROXIES:
-        message = (
-            "DJANGO_HTTPS is on and no proxy is trusted,"
-            " so pages behind a proxy redirect to themselves."
-        )
+        message = "DJANGO_HTTPS is on, but no proxy is trusted: pages may redirect to themselves."
         hint = "Set DJANGO_TRUSTED_PROXIES to the number of proxies in front of this service."
-        messages.append(Warning(message, hint=hint, id="voices.W002"))
+        yield Warning(message, hint=hint, id="voices.W002")
     if settings.ADMINS and settings.EMAIL_BACKEND.endswith("dummy.EmailBackend"):
         message = "ADMINS receive no emails, because EMAIL_URL is not set."
-        messages.append(Warning(message, hint="Set EMAIL_URL.", id="voices.W004"))
+        yield Warning(message, hint="Set EMAIL_URL.", id="voices.W004")
     if 0 < len(settings.METRICS_TOKEN) < 20:
         message = "METRICS_TOKEN has fewer than 20 characters."
-        messages.append(Warning(message, hint=RANDOM_HINT, id="voices.W005"))
-    return messages
+        yield Warning(message, hint=RANDOM_HINT, id="voices.W005")
 
 
 @register(Tags.database)
-def check_database(databases: object = None, **_: object) -> list[CheckMessage]:
-    if not databases:
-        return []
+def check_database(databases: object = None, **_: object) -> Iterator[CheckMessage]:
     try:
-        connection.ensure_connection()
+        if databases:
+            connection.ensure_connection()
     except django.db.Error as error:
-        return [Error(explain(error), id="voices.E003")]
-    return []
+        yield Error(explain(error), id="voices.E003")

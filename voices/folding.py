@@ -3,8 +3,10 @@
 import contextlib
 import re
 import unicodedata
+from collections.abc import Mapping
 from functools import lru_cache
 
+SEARCHED_COLUMNS = ("name", "description", "language_label", "primary_language", "provider")
 WORD_START = "\x1f"  # a control character that separates units of text
 LIKE_LETTERS = {"ı": "i", "æ": "ae", "œ": "oe", "þ": "th"}
 # Latin letters beyond ASCII that NFKC leaves, and accents that stay characters of their own.
@@ -27,7 +29,7 @@ def fold(text: str) -> str:
         text = text.lower()
     else:
         text = unicodedata.normalize("NFKC", text).casefold()
-        text = LATIN.sub(_without_strokes, ACCENTED.sub(_without_accents, text))
+        text = LATIN.sub(lambda letter: _base(letter[0]), ACCENTED.sub(_without_accents, text))
         text = unicodedata.normalize("NFKC", text)
     return text.replace("\n", " ")
 
@@ -36,10 +38,6 @@ def _without_accents(accented: re.Match[str]) -> str:
     letter = accented[1]
     is_latin = letter.isascii() or LATIN.match(letter)
     return letter if is_latin else accented[0]
-
-
-def _without_strokes(letter: re.Match[str]) -> str:
-    return _base(letter[0])
 
 
 @lru_cache(maxsize=2000)
@@ -64,17 +62,7 @@ def searchable(text: str) -> str:
     return STARTS.sub(WORD_START, fold(text))
 
 
-def search_columns(
-    *,
-    name: str | None,
-    description: str | None,
-    language_label: str | None,
-    primary_language: str | None,
-    provider: str | None,
-) -> dict[str, str]:
-    """Return a voice's `sort_name`, and its `search_text` with a line for each text."""
-    texts = (name, description, language_label, primary_language, provider)
-    return {
-        "sort_name": fold(name or ""),
-        "search_text": "\n".join(searchable(text or "") for text in texts),
-    }
+def search_columns(voice: Mapping[str, str | None]) -> dict[str, str]:
+    """Return a voice's `sort_name`, and its `search_text` with a line for each of SEARCHED_COLUMNS."""
+    lines = [searchable(voice[column] or "") for column in SEARCHED_COLUMNS]
+    return {"sort_name": fold(voice["name"] or ""), "search_text": "\n".join(lines)}

@@ -1,19 +1,18 @@
-"""Labels for people of Ultravox's values."""
+"""Labels of Ultravox's values, for people."""
 
 from typing import Any
 
-# As Ultravox's OpenAPI description spells and explains them.
-PROVIDERS = {
-    "lmnt": "LMNT",
-    "cartesia": "Cartesia",
-    "google": "Google",
-    "respeecher": "Respeecher",
-    "eleven_labs": "Eleven Labs",
-    "inworld": "Inworld",
-}
 LABELS: dict[str, dict[Any, str]] = {
     "primary_language": {None: "Multilingual"},
-    "provider": PROVIDERS | {None: "Custom provider"},
+    "provider": {  # as Ultravox's OpenAPI description spells and explains them
+        "lmnt": "LMNT",
+        "cartesia": "Cartesia",
+        "google": "Google",
+        "respeecher": "Respeecher",
+        "eleven_labs": "Eleven Labs",
+        "inworld": "Inworld",
+        None: "Custom provider",
+    },
     "ownership": {"public": "Public", "private": "Private", None: "Unknown"},
     "billing_style": {
         "VOICE_BILLING_STYLE_INCLUDED": "Included",

@@ -20,9 +20,8 @@ MIME_TYPE = re.compile(
 FIELD_PATH = re.compile(r"[A-Za-z_]\w{0,30}([.\[][A-Za-z0-9_]{1,30}\]?){0,9}")
 ENCODING = re.compile(r"JSON_BYTE_ENCODING_[A-Z0-9]{1,20}")
 
-
 # The fields that are shown, and the pattern of their values or of the items in their lists.
-SHOWN: dict[str, object] = {
+HARMLESS_FIELDS: dict[str, object] = {
     "elevenLabs": dict.fromkeys(("voiceId", "model"), TEXT)
     | dict.fromkeys(("speed", "style", "similarityBoost", "stability"), NUMBER)
     | dict.fromkeys(("optimizeStreamingLatency", "maxSampleRate"), NUMBER)
@@ -51,19 +50,15 @@ SHOWN: dict[str, object] = {
 }
 
 
-def masked(definition: object) -> object:
-    """Return a copy of the definition with MASK in place of all values that are not SHOWN."""
-    return _masked(definition, SHOWN)
-
-
-def _masked(value: object, shown: object) -> object:
+def mask(value: object, shown: object = HARMLESS_FIELDS) -> object:
+    """Return a copy of a definition with MASK in place of all values that are not HARMLESS_FIELDS."""
     match value, shown:
         case None, _:
             return None
         case dict(), dict():
-            return {key: _masked(item, shown.get(key)) for key, item in value.items()}
+            return {key: mask(item, shown.get(key)) for key, item in value.items()}
         case list(), dict() | re.Pattern():
-            return [_masked(item, shown) for item in value]
+            return [mask(item, shown) for item in value]
         case str() | int() | float(), re.Pattern() if shown.fullmatch(str(value)):
             return value
     return MASK

@@ -8,13 +8,6 @@ from django.db import models
 from agencies.models import Agency
 
 PUBLIC = "public"  # the ownership of voices that every caller sees
-PROGRESS = (
-    "pages",
-    "voices",
-    "total",
-    "skipped",
-    "retries",
-)  # columns of a run that its heartbeat writes
 
 
 class Voice(models.Model):

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
 
 import django.db
 from django.db import IntegrityError, OperationalError, connection, transaction
@@ -26,36 +25,28 @@ from django.utils import timezone
 
 from agencies.credentials import record_key_check
 from agencies.models import Agency, User
-from voiceproject import database
+from voiceproject import database, errors
 from voiceproject.database import code_of, describe, renew_connection
-from voiceproject.errors import (
-    ERRORS,
-    KeyRejected,
-    NoApiKey,
-    SaveFailed,
-    ServiceError,
-    UltravoxError,
-)
+from voiceproject.errors import ServiceError
 from voiceproject.logging import formats
-from voices.models import PROGRESS, SyncRun
+from voices.models import SyncRun
 
 logger = logging.getLogger(__name__)
 
 LEASE = 10.0  # seconds without a heartbeat after which a run is dead
 HEARTBEAT = 2.0  # seconds between heartbeats
-POLL = (0.05, 0.5)  # seconds between checks of a run that another sync waits for: at first, at most
+POLL = 0.1  # seconds between looks at a run that another sync waits for
+PROGRESS = ("pages", "voices", "total", "skipped", "retries")  # columns that a heartbeat writes
 INTERRUPTED = "interrupted"
 DIED = "The sync stopped unexpectedly. Nothing was changed."
 
 Status = SyncRun.Status
 OPEN_RUNS = SyncRun.objects.filter(status=Status.RUNNING)
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True)
 class Origin:
-    """The columns of a run that say what started it. `task_id` is Celery's."""
+    """The columns of a run that record what started it. `task_id` is Celery's."""
 
     trigger: str
     user: User | None
@@ -89,8 +80,8 @@ def open_or_join(agency: Agency, origin: Origin, *, deadline: float) -> Iterator
         formats.run.reset(log_context)
 
 
-def record_failure(agency: Agency | None, origin: Origin, error: ServiceError) -> None:
-    """Record a sync that failed before it could use a key. Raises django.db.Error."""
+def record_failure(agency: Agency | None, origin: Origin, error: ServiceError) -> ServiceError:
+    """Record a sync that failed before it could use a key. Returns the error; raises django.db.Error."""
     run = _create(
         agency,
         origin,
@@ -101,13 +92,14 @@ def record_failure(agency: Agency | None, origin: Origin, error: ServiceError) -
         key_refused=agency is not None,
     )
     _log_end(run, origin, error.code, 0)
+    return error
 
 
-def succeed(run: SyncRun, write: Callable[[], T], *, deadline: float) -> T:
+def succeed(run: SyncRun, write: Callable[[], object], *, deadline: float) -> None:
     """Call `write` and close the run, in one transaction; repeat both after a transient failure.
 
-    Waits for other sessions' locks until the deadline, on the monotonic clock. Returns what `write`
-    returns. Raises django.db.Error, and SaveFailed if the run was abandoned.
+    Waits for other sessions' locks until the deadline, on the monotonic clock. Raises django.db.Error, and
+    SaveFailed if the run was abandoned.
     """
     renew_connection()
     columns = {"status": Status.SUCCEEDED, "synced": run.voices}
@@ -115,14 +107,16 @@ def succeed(run: SyncRun, write: Callable[[], T], *, deadline: float) -> T:
         try:
             with transaction.atomic():
                 database.limit_waiting(deadline)
-                # First, because other syncs take a locked run for a live one, and the next lock may take a
-                # while.
+                # First: a locked run counts as alive, and the next lock may take a while.
                 if not _open_row(run).select_for_update().exists():
-                    raise SaveFailed("The sync stopped responding and was cancelled. Try again.")
+                    raise errors.SaveFailed(
+                        "The sync stopped responding and was cancelled. Try again."
+                    )
                 database.serialize_transactions()
-                result = write()
+                write()
                 _close(run, finished_at=timezone.now(), **columns)
-                _record_key_check(run, works=True)
+                if run.agency:
+                    record_key_check(run.agency, works=True)
             break
         except django.db.Error as error:
             if _has_succeeded(run):
@@ -132,7 +126,6 @@ def succeed(run: SyncRun, write: Callable[[], T], *, deadline: float) -> T:
             logger.warning("Writing again after: %s", describe(error))
             time.sleep(random.uniform(0.05, 0.25))  # noqa: S311
     vars(run).update(columns)
-    return result
 
 
 def heartbeat(run: SyncRun) -> Callable[[], None]:
@@ -145,7 +138,7 @@ def heartbeat(run: SyncRun) -> Callable[[], None]:
             return
         try:
             _open_row(run).update(heartbeat_at=Now(), **_progress(run))
-        except django.db.Error as error:  # the database may be back for the write
+        except django.db.Error as error:  # the database may be back when the run writes
             logger.warning("No heartbeat of run %s: %s", run.pk, describe(error))
             connection.close()
         due = time.monotonic() + HEARTBEAT
@@ -171,7 +164,7 @@ def is_dead() -> Q:
 def outcome_of(error: BaseException) -> tuple[str, str]:
     """Return the code and the message of the error that ended a sync."""
     if isinstance(error, django.db.Error):
-        error = SaveFailed()
+        error = errors.SaveFailed()
     if isinstance(error, ServiceError):
         return error.code, error.message
     if isinstance(error, Exception):
@@ -191,12 +184,12 @@ def _open(agency: Agency, origin: Origin, deadline: float) -> SyncRun:
                     return _create(agency, origin)
             except IntegrityError as error:
                 if not Agency.objects.filter(pk=agency.pk).exists():
-                    raise NoApiKey("The agency was deleted.") from None
+                    raise errors.NoApiKey("The agency was deleted.") from None
                 if code_of(error) not in ("23505", "SQLITE_CONSTRAINT_UNIQUE"):
                     raise  # it is not the lock
         elif ended := _wait_for(other, deadline):
             return ended
-        _pause(POLL[0], deadline)
+        _pause(deadline)
 
 
 def _create(agency: Agency | None, origin: Origin, **columns: object) -> SyncRun:
@@ -207,30 +200,26 @@ def _create(agency: Agency | None, origin: Origin, **columns: object) -> SyncRun
 def _wait_for(run: SyncRun, deadline: float) -> SyncRun | None:
     """Wait for another sync's run to end, and return it; None if it ended without an outcome."""
     logger.info("Waiting for run %s, which uses the same key", run.pk)
-    began, checked = time.monotonic(), 0.0
     while True:
-        waited = time.monotonic() - began
         try:
-            if waited - checked > 1:
-                checked = waited
-                _abandon_dead()
+            _abandon_dead()
             current = SyncRun.objects.filter(pk=run.pk).first()
             if current is None or current.error_code in (INTERRUPTED, Status.ABANDONED):
                 return None
             if not current.is_open:
                 return current
-        except django.db.Error as error:  # the database may be back for the outcome
+        except django.db.Error as error:  # the database may be back before the run ends
             if time.monotonic() >= deadline:
                 raise
             logger.warning("Run %s could not be read: %s", run.pk, describe(error))
             connection.close()
-        _pause(min(max(waited / 10, POLL[0]), POLL[1]), deadline)
+        _pause(deadline)
 
 
-def _pause(seconds: float, deadline: float) -> None:
+def _pause(deadline: float) -> None:
     if time.monotonic() >= deadline:
-        raise UltravoxError("Another sync with this key takes too long. Try again later.")
-    time.sleep(seconds)
+        raise errors.UltravoxError("Another sync with this key takes too long. Try again later.")
+    time.sleep(POLL)
 
 
 def _abandon_dead() -> None:
@@ -241,10 +230,8 @@ def _abandon_dead() -> None:
         with database.sqlite_busy_timeout(0), transaction.atomic():
             unlocked = OPEN_RUNS.filter(is_dead()).select_for_update(skip_locked=True)
             dead = list(unlocked.values_list("pk", flat=True))
-            failure = {"error_code": Status.ABANDONED, "error_message": DIED}
-            OPEN_RUNS.filter(pk__in=dead).update(
-                status=Status.ABANDONED, finished_at=Now(), **failure
-            )
+            failure = {"error_code": Status.ABANDONED, "error_message": DIED, "finished_at": Now()}
+            OPEN_RUNS.filter(pk__in=dead).update(status=Status.ABANDONED, **failure)
     except OperationalError as error:
         if not code_of(error).startswith("SQLITE_BUSY"):
             raise
@@ -259,24 +246,19 @@ def _fail(run: SyncRun, error: BaseException) -> None:
     If the database is not available either, another sync abandons the run later.
     """
     code, message = outcome_of(error)
-    is_rejected = isinstance(error, KeyRejected)
+    is_rejected = isinstance(error, errors.KeyRejected)
     renew_connection()
     try:
         failure = {"error_code": code, "error_message": message, "key_refused": is_rejected}
         _close(run, status=Status.FAILED, finished_at=Now(), **failure)
-        if is_rejected:
-            _record_key_check(run, works=False)
+        if is_rejected and run.agency:
+            record_key_check(run.agency, works=False)
     except django.db.Error as database_error:
         logger.warning("Run %s stays open: %s", run.pk, describe(database_error))
 
 
 def _close(run: SyncRun, **columns: object) -> None:
     _open_row(run).update(**columns, **_progress(run))
-
-
-def _record_key_check(run: SyncRun, *, works: bool) -> None:
-    if run.agency:
-        record_key_check(run.agency, works=works)
 
 
 def _open_row(run: SyncRun) -> QuerySet[SyncRun]:
@@ -296,7 +278,9 @@ def _has_succeeded(run: SyncRun) -> bool:
 
 def _error_of(run: SyncRun) -> ServiceError:
     """Return the error of a failed run, for the syncs that joined it."""
-    error = KeyRejected if run.key_refused else ERRORS.get(run.error_code, ServiceError)
+    error = (
+        errors.KeyRejected if run.key_refused else errors.ERRORS.get(run.error_code, ServiceError)
+    )
     return error(run.error_message)
 
 

@@ -12,14 +12,13 @@ from typing import Any
 from django.db.models import Count, F, Func, OrderBy, Q, QuerySet
 from django.db.models.functions import Coalesce, Lower
 
-from voices.folding import search_columns, searchable
+from voices.folding import SEARCHED_COLUMNS, search_columns, searchable
 from voices.labels import label
 from voices.models import Voice
 from voices.visibility import Caller, listed, visible_to
 
 LANGUAGE = "primary_language"
 FACETS = (LANGUAGE, "provider", "ownership", "billing_style", "listed")
-SEARCHED = ("name", "description", "language_label", LANGUAGE, "provider")
 ORDERINGS = ("name", LANGUAGE, "provider", "last_synced_at")
 NONE = "-"  # a filter's value for voices without one
 
@@ -134,9 +133,8 @@ def _exceptions(voices: QuerySet[Voice], text: str) -> list[str]:
         Q(lower_id__in=ids) | Q(search_text=None)
     )
     matching = []
-    for row in candidates.order_by().values("pk", *SEARCHED):
-        pk = row.pop("pk")
-        search_text = search_columns(**row)["search_text"]
+    for row in candidates.order_by().values("pk", *SEARCHED_COLUMNS):
+        pk, search_text = row["pk"], search_columns(row)["search_text"]
         is_match = all(
             searchable(word) in search_text or word.lower() == pk.lower() for word in words
         )

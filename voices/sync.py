@@ -10,16 +10,11 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
-from typing import TypeVar
 
 import django.db
 from django.conf import settings
 
-from agencies.credentials import (
-    NO_KEY_OF_AGENCY,
-    agencies_with_key,
-    get_agency_credentials,
-)
+from agencies.credentials import NO_KEY_OF_AGENCY, agencies_with_key, get_agency_credentials
 from agencies.models import Agency, User
 from ultravox import UltravoxClient
 from voiceproject.database import describe, save_failed
@@ -41,9 +36,7 @@ ATTEMPTS = 3  # of a task whose worker dies each time
 SKIPS_LOGGED = 20  # records per run; all are counted
 BACKGROUND = {SyncRun.Trigger.COMMAND, SyncRun.Trigger.SCHEDULE}
 
-
 Progress = Callable[[SyncRun], object]
-T = TypeVar("T", bound=ServiceError)
 
 _slots = threading.BoundedSemaphore(settings.SYNC_SLOTS)
 
@@ -81,7 +74,7 @@ def _sync_with_any_key(origin: runs.Origin, agency: Agency | None, progress: Pro
     seconds = settings.BACKGROUND_DEADLINE if is_background else settings.ULTRAVOX_DEADLINE
     deadline = time.monotonic() + seconds
     if runs.count_lost(origin.task_id) >= ATTEMPTS:
-        raise _recorded(WorkerLost(), None, origin)
+        raise runs.record_failure(None, origin, WorkerLost())
     error: ServiceError | None = None
     for candidate in [agency] if agency else agencies_with_key():
         try:
@@ -89,7 +82,7 @@ def _sync_with_any_key(origin: runs.Origin, agency: Agency | None, progress: Pro
         except NoApiKey:  # it is blank
             continue
         except CredentialsUnavailable as unreadable:
-            error = _recorded(unreadable, candidate, origin)
+            error = runs.record_failure(candidate, origin, unreadable)
             continue
         try:
             return _sync_with_key(key, candidate, origin, deadline, progress)
@@ -97,13 +90,9 @@ def _sync_with_any_key(origin: runs.Origin, agency: Agency | None, progress: Pro
             logger.warning("The key of agency %s does not work: %s", candidate.pk, unusable)
             error = unusable
     if error is None:
-        error = _recorded(NoApiKey(NO_KEY_OF_AGENCY if agency else None), None, origin)
+        missing = NoApiKey(NO_KEY_OF_AGENCY if agency else None)
+        error = runs.record_failure(None, origin, missing)
     raise error
-
-
-def _recorded(error: T, agency: Agency | None, origin: runs.Origin) -> T:
-    runs.record_failure(agency, origin, error)
-    return error
 
 
 def _sync_with_key(

@@ -16,8 +16,7 @@ from voices.records import COLUMNS, equal
 
 BATCH = 500  # voices; a statement for all of a large listing would need tens of megabytes
 TEXT_COLUMNS = COLUMNS[1:-1]
-SEARCHED = ("name", "description", "language_label", "primary_language", "provider")
-WRITTEN = (*COLUMNS[1:], "sort_name", "search_text", "last_synced_at")
+UPDATE_FIELDS = (*COLUMNS[1:], "sort_name", "search_text", "last_synced_at")
 UNREADABLE = object()
 
 Values = dict[str, Any]
@@ -38,7 +37,7 @@ def write(voices: Mapping[str, Values], *, agency_id: UUID, at: datetime) -> Cha
     the agency. Raises django.db.Error.
     """
     changes = Changes()
-    ids = sorted(voices)  # always in the same order: other writers would deadlock with another one
+    ids = sorted(voices)  # writers that lock rows in different orders deadlock
     for start in range(0, len(ids), BATCH):
         _write_batch(
             {voice_id: voices[voice_id] for voice_id in ids[start : start + BATCH]}, at, changes
@@ -58,40 +57,36 @@ def write(voices: Mapping[str, Values], *, agency_id: UUID, at: datetime) -> Cha
 
 
 def _write_batch(batch: Mapping[str, Values], at: datetime, changes: Changes) -> None:
-    stored = _stored(list(batch))
-    unchanged, written = [], []
+    rows = _read_rows(list(batch))
+    unchanged_ids, writes = [], []
     for voice_id, values in batch.items():
-        if voice_id not in stored:
+        if voice_id not in rows:
             changes.added.append(voice_id)
-            written.append(values)
-        elif columns := _differing(stored[voice_id], values):
+            writes.append(values)
+        elif columns := _changed_columns(rows[voice_id], values):
             changes.changed[voice_id] = columns
-            written.append(values)
-        elif stored[voice_id]["search_text"] is None:  # another program inserted it
-            written.append(values)
+            writes.append(values)
+        elif rows[voice_id]["search_text"] is None:  # another program inserted it
+            writes.append(values)
         else:
-            unchanged.append(voice_id)
+            unchanged_ids.append(voice_id)
     Voice.objects.bulk_create(
-        [Voice(**values, **_search_columns(values), last_synced_at=at) for values in written],
+        [Voice(**values, **search_columns(values), last_synced_at=at) for values in writes],
         update_conflicts=True,
         unique_fields=["id"],
-        update_fields=WRITTEN,
+        update_fields=UPDATE_FIELDS,
     )
-    Voice.objects.filter(pk__in=unchanged).update(last_synced_at=at)
+    Voice.objects.filter(pk__in=unchanged_ids).update(last_synced_at=at)
 
 
-def _search_columns(values: Values) -> dict[str, str]:
-    return search_columns(**{column: values[column] for column in SEARCHED})
-
-
-def _stored(ids: list[str]) -> dict[str, Values]:
-    """Return the stored values of these voices, locked. `definition` is JSON text: see `_differing`."""
+def _read_rows(ids: list[str]) -> dict[str, Values]:
+    """Return the stored values of these voices, locked. `definition` is JSON text: see `_changed_columns`."""
     rows = Voice.objects.filter(pk__in=ids).order_by("pk").select_for_update()
     columns = rows.values("id", *TEXT_COLUMNS, "search_text", json=Cast("definition", TextField()))
     return {row["id"]: row for row in columns}
 
 
-def _differing(stored: Values, values: Values) -> list[str]:
+def _changed_columns(stored: Values, values: Values) -> list[str]:
     """Return the columns whose stored value is not that of the listing."""
     columns = [column for column in TEXT_COLUMNS if stored[column] != values[column]]
     if not equal(_parse(stored["json"]), values["definition"]):

@@ -6,9 +6,8 @@ from typing import Any
 from rest_framework_simplejwt.tokens import AccessToken
 
 from agencies.models import Agency, User
-from voices.folding import search_columns
+from voices.folding import SEARCHED_COLUMNS, search_columns
 from voices.models import AgencyVoice, SyncRun, Voice
-from voices.search import SEARCHED
 
 NOW = datetime(2026, 11, 25, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -22,7 +21,7 @@ def insert_voice(voice_id: str, name: str = "", **fields: Any) -> Voice:
 def add_voice(voice_id: str, name: str = "", **fields: Any) -> Voice:
     """Add a voice as a sync does."""
     texts = {"name": name or voice_id} | fields
-    columns = search_columns(**{column: texts.get(column) for column in SEARCHED})
+    columns = search_columns({column: texts.get(column) for column in SEARCHED_COLUMNS})
     return insert_voice(voice_id, name, **fields, **columns)
 
 

@@ -56,11 +56,13 @@ def test_a_word_is_found_wherever_a_word_begins(text: str, word: str) -> None:
 
 def test_search_columns() -> None:
     columns = search_columns(
-        name="Émilie\nB",
-        description=None,
-        language_label="c++",
-        primary_language="fr-FR",
-        provider="",
+        {
+            "name": "Émilie\nB",
+            "description": None,
+            "language_label": "c++",
+            "primary_language": "fr-FR",
+            "provider": "",
+        }
     )
     assert columns == {
         "sort_name": "emilie b",

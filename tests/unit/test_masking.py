@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sandbox.catalogue import make_voices
-from voices.masking import MASK, masked
+from voices.masking import MASK, mask
 
 SECRET = "s3cr3t-marker"
 GENERIC = {"url": SECRET, "headers": {"A": SECRET}, "body": SECRET}
@@ -44,7 +44,7 @@ TEXT = json.dumps({"generic": GENERIC})
 )
 def test_anything_else_is_masked(definition: Any) -> None:
     before = json.dumps(definition)
-    text = json.dumps(masked(definition), ensure_ascii=False)
+    text = json.dumps(mask(definition), ensure_ascii=False)
     assert SECRET not in text
     assert MASK in text
     assert json.dumps(definition) == before  # the original is unchanged
@@ -66,7 +66,7 @@ def test_anything_else_is_masked(definition: Any) -> None:
     ids=repr,
 )
 def test_documented_fields_are_shown(definition: Any) -> None:
-    assert masked(definition) == definition
+    assert mask(definition) == definition
 
 
 def test_the_sandbox_s_voices_are_shown_but_for_generic_secrets() -> None:
@@ -74,4 +74,4 @@ def test_the_sandbox_s_voices_are_shown_but_for_generic_secrets() -> None:
         definition = voice["definition"]
         if "generic" in definition:
             definition = {"generic": definition["generic"] | dict.fromkeys(GENERIC, MASK)}
-        assert masked(voice["definition"]) == definition
+        assert mask(voice["definition"]) == definition

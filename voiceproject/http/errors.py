@@ -22,24 +22,13 @@ from voiceproject.errors import ServiceError
 
 logger = logging.getLogger(__name__)
 
-# The errors of Django and libraries, as errors of this service: the first match counts.
-ERRORS_OF_LIBRARIES: tuple[tuple[type[Exception], type[ServiceError]], ...] = (
-    (django.db.Error, errors.DatabaseUnavailable),
-    (exceptions.Throttled, errors.RateLimited),
-    (exceptions.AuthenticationFailed, errors.InvalidToken),
-    (TokenError, errors.InvalidToken),
-    (exceptions.NotAuthenticated, errors.NotAuthenticated),
-    (exceptions.PermissionDenied, errors.PermissionDenied),
-    (PermissionDenied, errors.PermissionDenied),
-    (exceptions.NotFound, errors.NotFound),
-    (Http404, errors.NotFound),
-    (exceptions.MethodNotAllowed, errors.MethodNotAllowed),
-    (exceptions.UnsupportedMediaType, errors.UnsupportedMediaType),
-    (RequestDataTooBig, errors.BodyTooLarge),
-    (exceptions.ParseError, errors.InvalidRequest),
-    (exceptions.ValidationError, errors.InvalidRequest),
-    (SuspiciousOperation, errors.InvalidRequest),
-)
+ERRORS_BY_STATUS = {
+    403: errors.PermissionDenied,
+    404: errors.NotFound,
+    405: errors.MethodNotAllowed,
+    415: errors.UnsupportedMediaType,
+    429: errors.RateLimited,
+}
 
 
 def error_body(error: ServiceError) -> dict[str, Any]:
@@ -50,15 +39,15 @@ def error_body(error: ServiceError) -> dict[str, Any]:
 def handle_exception(error: Exception, context: dict[str, Any]) -> Response:
     """Render any exception of an API view; DRF's `EXCEPTION_HANDLER`."""
     set_rollback()
-    rendered = _service_error(error)
-    if type(rendered) is ServiceError:
+    service_error = _service_error(error)
+    if type(service_error) is ServiceError:
         logger.error("Unexpected error in %s", context["request"].path, exc_info=error)
     headers = dict(getattr(error, "headers", {}))
-    if rendered.status == 401:
+    if service_error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if wait := getattr(error, "wait", None):
         headers["Retry-After"] = str(math.ceil(wait))
-    return Response(error_body(rendered), rendered.status, headers=headers)
+    return Response(error_body(service_error), service_error.status, headers=headers)
 
 
 def _service_error(error: Exception) -> ServiceError:
@@ -75,12 +64,30 @@ def _service_error(error: Exception) -> ServiceError:
             return errors.InvalidRequest(" ".join(sentences))
         case exceptions.AuthenticationFailed() if "no_active_account" in repr(error.get_codes()):
             return errors.InvalidCredentials()
+        case exceptions.AuthenticationFailed() | TokenError():
+            return errors.InvalidToken()
+        case exceptions.NotAuthenticated():
+            return errors.NotAuthenticated()
+        case exceptions.APIException():
+            return error_of_status(error.status_code)
+        case Http404():
+            return errors.NotFound()
+        case PermissionDenied():
+            return errors.PermissionDenied()
+        case RequestDataTooBig():
+            return errors.BodyTooLarge()
+        case SuspiciousOperation():
+            return errors.InvalidRequest()
         case django.db.Error():
             logger.error("Database error: %s", describe(error))
-    for kind, service_error in ERRORS_OF_LIBRARIES:
-        if isinstance(error, kind):
-            return service_error()
+            return errors.DatabaseUnavailable()
     return ServiceError()
+
+
+def error_of_status(status: int) -> ServiceError:
+    """Return the error for an error response of Django or DRF."""
+    fallback = ServiceError if status >= 500 else errors.InvalidRequest
+    return ERRORS_BY_STATUS.get(status, fallback)()
 
 
 def _texts(detail: Any) -> Iterator[str]:

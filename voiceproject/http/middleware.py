@@ -6,20 +6,15 @@ from collections.abc import Callable
 
 import django.db
 from django.core.signals import request_finished
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from voiceproject import errors
-from voiceproject.errors import ServiceError
-from voiceproject.http.errors import ErrorPage, error_response
+from voiceproject.http.errors import ErrorPage, error_of_status, error_response
 from voiceproject.logging import formats
 
 VALID_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-ERRORS_BY_STATUS: dict[int, type[ServiceError]] = {
-    403: errors.PermissionDenied,
-    404: errors.NotFound,
-    405: errors.MethodNotAllowed,
-}
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -39,12 +34,9 @@ class RequestIdMiddleware:
         return response
 
 
+@receiver(request_finished)  # later than the middleware: Django and gunicorn still log lines
 def _clear_request_id(**_: object) -> None:
     formats.request_id.set(None)
-
-
-# Not at the end of the middleware: Django and gunicorn's access log write their lines after it.
-request_finished.connect(_clear_request_id)
 
 
 class ErrorFormatMiddleware:
@@ -61,12 +53,10 @@ class ErrorFormatMiddleware:
         is_json = response.get("Content-Type") == "application/json"
         if response.status_code < 400 or is_json or isinstance(response, ErrorPage):
             return response
-        fallback = ServiceError if response.status_code >= 500 else errors.InvalidRequest
-        error = ERRORS_BY_STATUS.get(response.status_code, fallback)()
-        rendered = error_response(request, error)
+        error_page = error_response(request, error_of_status(response.status_code))
         if "Allow" in response:
-            rendered["Allow"] = response["Allow"]
-        return rendered
+            error_page["Allow"] = response["Allow"]
+        return error_page
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Respond with 400 to filters that no database can evaluate, such as U+0000 in the admin's."""

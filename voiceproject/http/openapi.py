@@ -2,28 +2,24 @@
 
 from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from drf_spectacular.utils import OpenApiResponse, extend_schema_field
+from drf_spectacular.utils import OpenApiResponse
 from rest_framework import serializers
 
 from voiceproject.errors import ERRORS
 
-
-def always(value: bool) -> serializers.Field:
-    """Return a boolean field that has the same value in every response."""
-    field = type("Constant", (serializers.BooleanField,), {})
-    return extend_schema_field({"type": "boolean", "enum": [value]})(field)()
+COMMON_ERRORS = ("method_not_allowed", "rate_limited", "internal_error")
 
 
 class ErrorSerializer(serializers.Serializer):
-    success = always(False)
+    success = serializers.BooleanField(help_text="Always false.")
     code = serializers.CharField(help_text="Machine-readable.")
     message = serializers.CharField(help_text="One sentence for people.")
 
 
 def errors(*codes: str) -> dict[int, OpenApiResponse]:
-    """Return the error responses with these codes, for `extend_schema`."""
+    """Return the error responses with these codes and COMMON_ERRORS, for `extend_schema`."""
     descriptions: dict[int, list[str]] = {}
-    for code in codes:
+    for code in (*codes, *COMMON_ERRORS):
         error = ERRORS[code]
         descriptions.setdefault(error.status, []).append(f"`{code}`: {error.sentence}")
     return {

@@ -14,18 +14,10 @@ class SyncRunAdmin(ReadOnlyAdmin):
     list_select_related = ("agency", "user")
     date_hierarchy = "started_at"
     fields = (
-        "trigger",
-        "agency",
-        "user",
-        "current_status",
-        "started_at",
-        "finished_at",
-        "seconds",
-        "pages",
-        "synced",
-        "skipped",
-        "error_code",
-        "error_message",
+        ("trigger", "agency", "user"),
+        ("started_at", "finished_at", "seconds"),
+        ("pages", "synced", "skipped"),
+        ("current_status", "error_code", "error_message"),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SyncRun]:

@@ -18,7 +18,7 @@ from voices.admin.read_only import ReadOnlyAdmin
 from voices.api.links import preview_links
 from voices.api.serializers import MAX_SEARCH
 from voices.labels import label
-from voices.masking import masked
+from voices.masking import mask
 from voices.models import SyncRun, Voice
 from voices.sync import sync_voices
 
@@ -113,7 +113,7 @@ class VoiceAdmin(ReadOnlyAdmin):
 
     @admin.display(description="definition")
     def masked_definition(self, voice: Voice) -> SafeString:
-        text = json.dumps(masked(voice.definition), indent=2, ensure_ascii=False)
+        text = json.dumps(mask(voice.definition), indent=2, ensure_ascii=False)
         return format_html('<pre class="definition">{}</pre>', text)
 
     def get_urls(self) -> list[URLPattern]:

@@ -15,19 +15,11 @@ from voiceproject.http.openapi import errors
 from voices import visibility
 from voices.api.links import caller_of_link
 from voices.api.ranges import apply_range
-from voices.api.views import CREDENTIALS, READ_ERRORS, VOICE_ID, ReadView, unless_known
+from voices.api.views import CREDENTIALS, KEY_ERRORS, READ_ERRORS, VOICE_ID, ReadView, revalidate
 from voices.models import Voice
 from voices.previews import fetch_preview, media_type
 
-PREVIEW_ERRORS = (
-    "not_found",
-    "no_preview",
-    "no_api_key",
-    "credentials_unavailable",
-    "preview_unavailable",
-    "range_not_satisfiable",
-    "busy",
-)
+PREVIEW_ERRORS = ("not_found", "no_preview", "preview_unavailable", "range_not_satisfiable")
 SIGNATURE = OpenApiParameter("signature", str, description="From a voice's `preview_url`.")
 RANGE = OpenApiParameter("Range", str, "header", description="For example `bytes=0-1`.")
 RESPONSES = {
@@ -64,7 +56,7 @@ class PreviewView(ReadView):
     @extend_schema(
         operation_id="voices_preview",
         parameters=[VOICE_ID, SIGNATURE, RANGE],
-        responses=RESPONSES | errors(*PREVIEW_ERRORS, *READ_ERRORS),
+        responses=RESPONSES | errors(*PREVIEW_ERRORS, *KEY_ERRORS, *READ_ERRORS),
     )
     def get(self, request: Request, voice_id: str) -> HttpResponse:
         voices = Voice.objects.all() if self.is_signed else visibility.visible_to(self.caller)
@@ -81,8 +73,6 @@ class PreviewView(ReadView):
         response = HttpResponse(preview, content_type=media_type(preview))
         response["ETag"] = f'"{hashlib.sha256(preview).hexdigest()[:32]}"'
         response["Cache-Control"] = "private, max-age=3600"
-        if not self.is_signed:
-            patch_vary_headers(
-                response, CREDENTIALS
-            )  # the browser's next user may not see the voice
-        return apply_range(request, unless_known(request, response))
+        if not self.is_signed:  # the browser's next user may not see the voice
+            patch_vary_headers(response, CREDENTIALS)
+        return apply_range(request, revalidate(request, response))

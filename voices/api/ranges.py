@@ -15,10 +15,10 @@ def apply_range(request: HttpRequest, response: HttpResponse) -> HttpResponse:
     if response.status_code != 200:
         return response
     response["Accept-Ranges"] = "bytes"
-    requested = RANGE.match(request.headers.get("Range", ""))
-    if not requested or request.headers.get("If-Range", response["ETag"]) != response["ETag"]:
+    match = RANGE.match(request.headers.get("Range", ""))
+    if not match or request.headers.get("If-Range", response["ETag"]) != response["ETag"]:
         return response
-    start, end = requested.groups()
+    start, end = match.groups()
     if start and end and int(end) < int(start):
         return response
     size = len(response.content)

@@ -6,9 +6,9 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from voiceproject.http.openapi import always
 from voices import runs
 from voices.models import SyncRun, Voice
+from voices.records import TEXT_FIELDS
 from voices.search import LANGUAGE, NONE, ORDERINGS
 from voices.visibility import starter_of, visible_to
 
@@ -17,19 +17,7 @@ MAX_PAGE_SIZE = 200
 # Source: RFC 5646, section 2.1: subtags have up to eight letters and digits.
 LANGUAGE_TAG = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*\Z")
 NUMBER = re.compile(r"-?[0-9]{1,18}\Z")
-VOICE = (
-    "id",
-    "name",
-    "description",
-    "language_label",
-    "primary_language",
-    "ownership",
-    "billing_style",
-    "provider",
-    "preview_url",
-    "last_synced_at",
-    "listed",
-)
+VOICE = ("id", *TEXT_FIELDS, "last_synced_at", "listed")
 
 
 class StatsSerializer(serializers.Serializer):
@@ -40,13 +28,16 @@ class StatsSerializer(serializers.Serializer):
 
 
 class SyncedSerializer(serializers.Serializer):
-    success = always(True)
+    success = serializers.BooleanField(help_text="Always true.")
     message = serializers.CharField()
     stats = StatsSerializer()
 
 
-class Query(serializers.Serializer):
+class PageQuery(serializers.Serializer):
     """A query string. Unknown parameters are errors, and so are repeated or empty ones."""
+
+    page = serializers.IntegerField(default=1, min_value=1, help_text="From 1.")
+    page_size = serializers.IntegerField(default=50, min_value=1, max_value=MAX_PAGE_SIZE)
 
     def to_internal_value(self, data: Any) -> Any:
         wrong = {}
@@ -63,11 +54,6 @@ class Query(serializers.Serializer):
         if wrong:
             raise serializers.ValidationError(wrong)
         return super().to_internal_value(data)
-
-
-class PageQuery(Query):
-    page = serializers.IntegerField(default=1, min_value=1, help_text="From 1.")
-    page_size = serializers.IntegerField(default=50, min_value=1, max_value=MAX_PAGE_SIZE)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, object]:
         """Add `rows`, the slice of rows on the page."""
@@ -142,7 +128,7 @@ class VoiceWithDefinitionSerializer(VoiceSerializer):
     )
 
     class Meta(VoiceSerializer.Meta):
-        fields = (*VOICE, "definition")  # type: ignore[assignment]
+        fields = (*VOICE, "definition")
 
 
 class FacetSerializer(serializers.Serializer):

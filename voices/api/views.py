@@ -22,33 +22,16 @@ from agencies.permissions import AgencyUserOrService, AgencyUserStaffOrService
 from voiceproject.errors import SaveFailed
 from voiceproject.http.openapi import errors
 from voices import search, visibility
-from voices.api import examples
-from voices.api.examples import example
+from voices.api import serializers
 from voices.api.links import preview_links
-from voices.api.serializers import (
-    VOICE,
-    PageQuery,
-    RunSerializer,
-    RunsSerializer,
-    SyncedSerializer,
-    VoicesQuery,
-    VoicesSerializer,
-    VoiceWithDefinitionSerializer,
-)
-from voices.masking import masked
+from voices.masking import mask
 from voices.models import SyncRun
 from voices.sync import sync_voices
 
 CREDENTIALS = ("Authorization", "apikey", "Cookie")  # headers
-CALLER_ERRORS = (
-    "not_authenticated",
-    "invalid_token",
-    "invalid_api_key",
-    "not_agency_user",
-    "method_not_allowed",
-    "rate_limited",
-    "internal_error",
-)
+CALLER_ERRORS = ("not_authenticated", "invalid_token", "invalid_api_key", "not_agency_user")
+KEY_ERRORS = ("no_api_key", "credentials_unavailable", "busy")
+SYNC_ERRORS = (*CALLER_ERRORS, *KEY_ERRORS, "csrf_failed", "save_failed", "ultravox_error")
 READ_ERRORS = (*CALLER_ERRORS, "database_unavailable")
 VOICE_ID = OpenApiParameter("voice_id", str, "path", description="Percent-encoded.")
 
@@ -83,12 +66,11 @@ class VoicesView(ReadView):
 
     @extend_schema(
         operation_id="voices_list",
-        parameters=[VoicesQuery],
-        examples=example(examples.VOICES),
-        responses={200: VoicesSerializer} | errors("invalid_request", *READ_ERRORS),
+        parameters=[serializers.VoicesQuery],
+        responses={200: serializers.VoicesSerializer} | errors("invalid_request", *READ_ERRORS),
     )
     def get(self, request: Request) -> HttpResponse:
-        query = _validated(VoicesQuery, request, self.ignored_parameters)
+        query = _validate(serializers.VoicesQuery, request, self.ignored_parameters)
         listing = search.find(
             self.caller,
             text=query["search"],
@@ -97,7 +79,7 @@ class VoicesView(ReadView):
             ordering=query["ordering"],
         )
         page = _page(request, query, listing.count)
-        rows = listing.voices.values(*VOICE)[query["rows"]]
+        rows = listing.voices.values(*serializers.VOICE)[query["rows"]]
         body = {
             "results": _voices(request, rows),
             "facets": listing.facets,
@@ -119,14 +101,16 @@ class VoiceView(ReadView):
     @extend_schema(
         operation_id="voices_retrieve",
         parameters=[VOICE_ID],
-        examples=example(examples.VOICE_WITH_DEFINITION),
-        responses={200: VoiceWithDefinitionSerializer} | errors("not_found", *READ_ERRORS),
+        responses={200: serializers.VoiceWithDefinitionSerializer}
+        | errors("not_found", *READ_ERRORS),
     )
     def get(self, request: Request, voice_id: str) -> HttpResponse:
         voices = visibility.visible_to(self.caller).filter(pk=voice_id)
-        rows = voices.annotate(listed=visibility.listed(self.caller)).values(*VOICE, "definition")
+        rows = voices.annotate(listed=visibility.listed(self.caller)).values(
+            *serializers.VOICE, "definition"
+        )
         for voice in _voices(request, rows):
-            return _response(request, voice | {"definition": masked(voice["definition"])})
+            return _response(request, voice | {"definition": mask(voice["definition"])})
         raise NotFound()
 
 
@@ -137,12 +121,11 @@ class RunsView(ReadView):
 
     @extend_schema(
         operation_id="sync_runs_list",
-        parameters=[PageQuery],
-        examples=example(examples.RUNS),
-        responses={200: RunsSerializer} | errors("invalid_request", *READ_ERRORS),
+        parameters=[serializers.PageQuery],
+        responses={200: serializers.RunsSerializer} | errors("invalid_request", *READ_ERRORS),
     )
     def get(self, request: Request) -> HttpResponse:
-        query = _validated(PageQuery, request)
+        query = _validate(serializers.PageQuery, request)
         runs = visibility.runs_visible_to(self.caller)
         page = _page(request, query, runs.count())
         return _response(request, page | {"results": _runs(request, runs[query["rows"]])})
@@ -155,8 +138,7 @@ class RunView(ReadView):
 
     @extend_schema(
         operation_id="sync_runs_retrieve",
-        examples=example(examples.RUN),
-        responses={200: RunSerializer} | errors("not_found", *READ_ERRORS),
+        responses={200: serializers.RunSerializer} | errors("not_found", *READ_ERRORS),
     )
     def get(self, request: Request, run_id: int) -> HttpResponse:
         for run in _runs(request, visibility.runs_visible_to(self.caller).filter(pk=run_id)):
@@ -177,17 +159,7 @@ class SyncVoicesView(ApiView):
 
     @extend_schema(
         request=None,
-        examples=example(examples.SYNCED),
-        responses={200: SyncedSerializer}
-        | errors(
-            "no_api_key",
-            "csrf_failed",
-            "credentials_unavailable",
-            "save_failed",
-            "ultravox_error",
-            "busy",
-            *CALLER_ERRORS,
-        ),
+        responses={200: serializers.SyncedSerializer} | errors(*SYNC_ERRORS),
     )
     def post(self, request: Request) -> Response:
         caller = request.user
@@ -199,8 +171,8 @@ class SyncVoicesView(ApiView):
         return Response({"success": True, "message": run.message, "stats": stats})
 
 
-def _validated(
-    serializer: type[PageQuery], request: Request, ignored: tuple[str, ...] = ()
+def _validate(
+    serializer: type[serializers.PageQuery], request: Request, ignored: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """Return the request's parameters with defaults. Raises ValidationError."""
     parameters = request.query_params.copy()
@@ -241,7 +213,7 @@ def _voices(request: Request, rows: Iterable[dict[str, object]]) -> list[dict[st
 
 
 def _runs(request: Request, runs: QuerySet[SyncRun]) -> list[dict[str, object]]:
-    serializer = RunSerializer(runs, many=True, context={"caller": request.user})
+    serializer = serializers.RunSerializer(runs, many=True, context={"caller": request.user})
     return cast(list[dict[str, object]], serializer.data)
 
 
@@ -252,10 +224,10 @@ def _response(request: Request, content: dict[str, object]) -> HttpResponse:
     response["ETag"] = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     response["Cache-Control"] = "private, no-cache"
     patch_vary_headers(response, CREDENTIALS)
-    return unless_known(request, response)
+    return revalidate(request, response)
 
 
-def unless_known(request: Request, response: HttpResponse) -> HttpResponse:
+def revalidate(request: Request, response: HttpResponse) -> HttpResponse:
     """Return the response, or 304 if its ETag is in `If-None-Match`; `If-Match` is ignored."""
     if "If-Match" in request.headers:
         return response

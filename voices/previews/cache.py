@@ -42,16 +42,16 @@ def load(name: str, *, max_age: float = math.inf) -> bytes | None:
 def store(name: str, content: bytes) -> None:
     """Write a whole file or none. An error is logged, because previews work without a cache."""
     folder = settings.PREVIEW_FOLDER
-    unfinished = folder / f"{name}.{os.getpid()}"
+    temporary = folder / f"{name}.{os.getpid()}"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        unfinished.touch(mode=0o600)
-        unfinished.write_bytes(content)
-        unfinished.replace(folder / name)
+        temporary.touch(mode=0o600)
+        temporary.write_bytes(content)
+        temporary.replace(folder / name)
         _make_room()
     except OSError as error:
         with contextlib.suppress(OSError):
-            unfinished.unlink()
+            temporary.unlink()
         logger.error("Previews can't be cached in %s: %s", folder, error.strerror)
 
 

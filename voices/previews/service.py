@@ -76,7 +76,7 @@ def _load(name: str) -> bytes | str | None:
 
 def _usable_key(name: str, voice: Voice, agency_id: UUID | None) -> str:
     """Return the key of the caller's agency, or else of another agency that sees the voice."""
-    agencies = agencies_with_key().order_by("created_at", "id")
+    agencies = agencies_with_key()
     if voice.ownership != PUBLIC:
         agencies = agencies.filter(agencyvoice__voice=voice.pk)
     error: errors.ServiceError = errors.NoApiKey(
@@ -99,20 +99,20 @@ def _usable_key(name: str, voice: Voice, agency_id: UUID | None) -> str:
 
 
 def _rejection_name(name: str, key: str) -> str:
-    """Return the name of the file that says that Ultravox rejected the key for this preview."""
+    """Return the name of the file that records that Ultravox rejected the key for this preview."""
     return f"{name}.{salted_hmac('voices.previews', key, algorithm='sha256').hexdigest()}"
 
 
 def _request_once(name: str, url: str, key: str) -> Future[bytes | str]:
     """Send the request, unless another thread is already waiting for the same preview."""
-    own: Future[bytes | str] = Future()
-    future = _pending.setdefault(name, own)  # atomic
-    if future is own:
+    new: Future[bytes | str] = Future()
+    future = _pending.setdefault(name, new)  # atomic
+    if future is new:
         try:
             # Another thread may have stored it a moment ago.
-            own.set_result(_load(name) or _request(name, url, key))
+            new.set_result(_load(name) or _request(name, url, key))
         except BaseException as error:
-            own.set_exception(error)
+            new.set_exception(error)
         finally:
             del _pending[name]
     return future

@@ -1,4 +1,3 @@
-from dataclasses import fields
 from typing import Any
 
 import django.db
@@ -9,16 +8,17 @@ from django.db import connection, transaction
 from operations import adoption, supabase
 from voiceproject.database import explain
 
-HELP = {
-    "agencies": "table of agencies, such as public.agencies",
-    "agency_id": "column or SQL expression: the agency's id, a UUID",
-    "agency_name": "column or SQL expression: the agency's name",
-    "agency_key": "column or SQL expression: the Ultravox API key, in plain text",
-    "users": "table of users, such as auth.users",
-    "user_id": "column or SQL expression: the `sub` claim of the user's Supabase tokens",
-    "user_email": "column or SQL expression: the user's e-mail address",
-    "user_agency": "column or SQL expression: the id of the user's agency",
-    "voices": "table of voices, such as public.ultravox_voices",
+# The default and the description of each option.
+OPTIONS = {
+    "agencies": ("", "table of agencies, such as public.agencies"),
+    "agency_id": ("id", "column or SQL expression: the agency's id, a UUID"),
+    "agency_name": ("name", "column or SQL expression: the agency's name"),
+    "agency_key": ("NULL", "column or SQL expression: the Ultravox API key, in plain text"),
+    "users": ("", "table of users, such as auth.users"),
+    "user_id": ("id", "column or SQL expression: the `sub` claim of the user's Supabase tokens"),
+    "user_email": ("email", "column or SQL expression: the user's e-mail address"),
+    "user_agency": ("NULL", "column or SQL expression: the id of the user's agency"),
+    "voices": ("", "table of voices, such as public.ultravox_voices"),
 }
 
 
@@ -30,9 +30,9 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        for each in fields(adoption.Source):
-            option = f"--{each.name.replace('_', '-')}"
-            parser.add_argument(option, metavar="SQL", default=each.default, help=HELP[each.name])
+        for name, (default, help) in OPTIONS.items():
+            option = f"--{name.replace('_', '-')}"
+            parser.add_argument(option, metavar="SQL", default=default, help=help)
         view = f"replace the table {supabase.VIEW} by a view of this service's public voices"
         parser.add_argument("--view", action="store_true", help=view)
         parser.add_argument("--apply", action="store_true", help="add the rows and the view")
@@ -40,11 +40,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, view: bool, apply: bool, **options: Any) -> None:
         if connection.vendor != "postgresql":
             raise CommandError("Set DATABASE_URL to the Supabase project's database.")
-        source = adoption.Source(**{name: options[name] for name in HELP})
         try:
             self.check(tags=[Tags.database], databases=["default"])
             dependents = supabase.dependents() if view else []
-            additions = adoption.find_additions(source)
+            additions = adoption.find_additions(options)
             if apply:
                 with transaction.atomic():
                     adoption.add(additions)

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import django.db
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from tqdm import tqdm
 
 from agencies.models import Agency
 from voiceproject.database import explain
@@ -26,21 +25,13 @@ class Command(BaseCommand):
         parser.add_argument("--agency", metavar="ID", help=help)
 
     def handle(self, *args: object, agency: str | None, verbosity: int, **options: object) -> None:
-        bar = tqdm(
-            disable=not sys.stderr.isatty(),
-            leave=False,
-            bar_format="Voices: {n_fmt}/{total_fmt} |{bar}| {elapsed}{postfix}",
-        )
-
         def show(run: SyncRun) -> None:
-            bar.total, bar.n = run.total or bar.total, run.voices
-            bar.set_postfix_str(f"page {run.pages}")  # draws the bar as well
             if verbosity >= 2:
                 total = "" if run.total is None else f" of {run.total}"
                 self.stdout.write(f"Page {run.pages}: {run.voices}{total} voices")
 
         try:
-            with bar, _command_signals_and_logs(verbosity):
+            with _command_signals_and_logs(verbosity):
                 run = sync_voices(
                     trigger=SyncRun.Trigger.COMMAND,
                     agency=None if agency is None else _find_agency(agency),
@@ -66,22 +57,17 @@ def _find_agency(agency_id: str) -> Agency:
 
 @contextmanager
 def _command_signals_and_logs(verbosity: int) -> Iterator[None]:
-    """Let SIGTERM end the sync as Ctrl-C does, and let only errors be logged.
+    """Let SIGTERM end the sync as Ctrl-C does, and log errors only.
 
-    `call_command` from another thread changes neither, because signals and log levels belong to that program.
+    `call_command` from another thread changes neither, because both belong to the whole program.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    loggers = [logging.getLogger(name) for name in ("voices", "ultravox")]
-    levels = [logger.level for logger in loggers]
     handler = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    if verbosity < 2:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
+    logging.disable(logging.WARNING if verbosity < 2 else logging.NOTSET)
     try:
         yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        logging.disable(logging.NOTSET)
         signal.signal(signal.SIGTERM, handler)
