@@ -51,6 +51,11 @@ class AgencyAdmin(admin.ModelAdmin):
     def get_fields(self, request: HttpRequest, obj: Agency | None = None) -> Any:
         return self.fields if obj else ("name", "new_key")
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Reject URL filters on the key, which could be used to read its ciphertext."""
+        is_key = lookup.startswith("encrypted_key")
+        return not is_key and super().lookup_allowed(lookup, value, request)
+
     @admin.display(description="Ultravox API key")
     def stored_key(self, agency: Agency) -> str:
         return key_hint(agency)

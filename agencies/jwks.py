@@ -11,7 +11,14 @@ import requests
 logger = logging.getLogger(__name__)
 
 # Raised by requests and PyJWT when there is no response, or when it is not a key set.
-UNREADABLE = (requests.RequestException, jwt.PyJWTError, ValueError, TypeError, AttributeError)
+UNREADABLE = (
+    requests.RequestException,
+    jwt.PyJWTError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    KeyError,
+)
 
 
 class KeySet:
@@ -38,10 +45,13 @@ class KeySet:
         """Return the public key with that `kid`, or None if there is none of that type."""
         if not isinstance(kid, str):
             return None
-        if not self._is_cached(kid):
-            with self._lock:
+        # A thread whose key is only old does not wait for another thread's request.
+        if not self._is_cached(kid) and self._lock.acquire(blocking=kid not in self._keys):
+            try:
                 if not self._is_cached(kid):  # another thread may have fetched it
                     self._look_up(kid)
+            finally:
+                self._lock.release()
         key = self._keys.get(kid)
         return key.key if key is not None and key.key_type == key_type else None
 

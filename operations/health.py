@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.models.functions import Now
+from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
 from operations.models import Worker
@@ -49,7 +50,9 @@ def _schedule() -> str:
     tasks = list(PeriodicTask.objects.filter(task=SYNC))
     enabled = [task for task in tasks if task.enabled]
     for task in enabled:
-        if task.schedule.remaining_estimate(task.last_run_at or task.date_changed) < -OVERDUE:
+        is_started = task.start_time is None or task.start_time <= timezone.now()
+        remaining = task.schedule.remaining_estimate(task.last_run_at or task.date_changed)
+        if is_started and remaining < -OVERDUE:
             return "stale"
     if enabled:
         return "ok"

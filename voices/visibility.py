@@ -1,12 +1,13 @@
 """Who sees which voice and which run."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Case, Q, QuerySet, When
+from django.db.models import Case, F, Q, QuerySet, Subquery, When
 from django.db.models.expressions import RawSQL
+from django.db.models.functions import Coalesce
+from django.db.models.lookups import Exact
 
 from agencies.authentication import Service
 from agencies.models import User
@@ -18,7 +19,6 @@ Caller = User | Service
 
 VIEW_VOICES, VIEW_RUNS = "voices.view_voice", "voices.view_syncrun"  # permissions of staff
 SUCCESSES = SyncRun.objects.filter(status=SyncRun.Status.SUCCEEDED).order_by("-finished_at", "-pk")
-NEVER = datetime.max.replace(tzinfo=UTC)
 # The voices that the last successful sync with any agency's key saw. In plain SQL, because Django takes
 # longer to compile this expression than a database to run it at 1,000 voices. DISTINCT makes PostgreSQL
 # look up each agency's last sync once.
@@ -53,16 +53,12 @@ def listed(caller: Caller) -> Case:
     seen: RawSQL | QuerySet[AgencyVoice, Any] = SEEN_BY_ANY
     if not sees_all(caller, VIEW_VOICES):
         agency_id = _agency_id(caller)
-        start = _newest_start(SUCCESSES.filter(agency=agency_id))
-        own = AgencyVoice.objects.filter(agency=agency_id, last_seen_at__gte=start)
+        start = SUCCESSES.filter(agency=agency_id).values("started_at")[:1]
+        own = AgencyVoice.objects.filter(agency=agency_id, last_seen_at__gte=Subquery(start))
         seen = own.values("voice")
-    in_last_sync = Q(last_synced_at=_newest_start(SUCCESSES))
-    return Case(When(ownership=PUBLIC, then=in_last_sync), default=Q(pk__in=seen))
-
-
-def _newest_start(successes: QuerySet[SyncRun]) -> datetime:
-    """Return the start of the newest run, or NEVER if there is none."""
-    return successes.values_list("started_at", flat=True).first() or NEVER
+    # A subquery, because a sync may end between two queries.
+    in_last_sync = Exact(F("last_synced_at"), Subquery(SUCCESSES.values("started_at")[:1]))
+    return Case(When(ownership=PUBLIC, then=Coalesce(in_last_sync, False)), default=Q(pk__in=seen))
 
 
 def runs_visible_to(caller: Caller) -> QuerySet[SyncRun]:

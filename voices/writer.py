@@ -66,8 +66,8 @@ def _write_batch(batch: Mapping[str, Values], at: datetime, changes: Changes) ->
         elif columns := _changed_columns(rows[voice_id], values):
             changes.changed[voice_id] = columns
             writes.append(values)
-        elif rows[voice_id]["search_text"] is None:  # another program inserted it
-            writes.append(values)
+        elif not search_columns(values).items() <= rows[voice_id].items():
+            writes.append(values)  # another program inserted or altered it
         else:
             unchanged_ids.append(voice_id)
     Voice.objects.bulk_create(
@@ -80,9 +80,10 @@ def _write_batch(batch: Mapping[str, Values], at: datetime, changes: Changes) ->
 
 
 def _read_rows(ids: list[str]) -> dict[str, Values]:
-    """Return the stored values of these voices, locked. `definition` is JSON text: see `_changed_columns`."""
+    """Return the stored values of these voices, locked. `definition` is JSON text: see `_parse`."""
     rows = Voice.objects.filter(pk__in=ids).order_by("pk").select_for_update()
-    columns = rows.values("id", *TEXT_COLUMNS, "search_text", json=Cast("definition", TextField()))
+    definition = Cast("definition", TextField())
+    columns = rows.values("id", *TEXT_COLUMNS, "sort_name", "search_text", json=definition)
     return {row["id"]: row for row in columns}
 
 
@@ -95,8 +96,11 @@ def _changed_columns(stored: Values, values: Values) -> list[str]:
 
 
 def _parse(text: str | None) -> Any:
-    """Parse a stored definition. One from another program may be unreadable; it equals nothing."""
+    """Parse a stored definition. JSON null and text that Python cannot read equal nothing."""
+    if text is None:
+        return None
     try:
-        return json.loads(text or "null")
+        value = json.loads(text)
     except (ValueError, RecursionError):
         return UNREADABLE
+    return UNREADABLE if value is None else value

@@ -93,6 +93,7 @@ def test_definitions_are_compared_by_value_and_type(
         ("description", ""),
         ("provider", None),
         ("definition", None),
+        ("definition", "null"),
         ("definition", "1" * 5000),
         ("definition", "[" * 900 + "]" * 900),
     ],

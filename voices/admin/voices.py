@@ -144,8 +144,8 @@ def preview_column(request: HttpRequest) -> Callable[[Voice], SafeString | None]
 
     @admin.display(description="preview")
     def play(voice: Voice) -> SafeString | None:
-        if voice.preview_url is None:
+        if (url := link(voice.pk, voice.preview_url)) is None:
             return None
-        return format_html('<voice-play name="{}" src="{}"></voice-play>', voice, link(voice.pk))
+        return format_html('<voice-play name="{}" src="{}"></voice-play>', voice, url)
 
     return play

@@ -21,12 +21,17 @@ SIGNATURE = re.compile(r"(([0-9a-f]{1,9})\.([0-9a-z-]{1,36})):([\w-]+)\Z", re.AS
 _signer = Signer(salt="voices.preview")
 
 
-def preview_links(request: Request) -> Callable[[str], str]:
-    """Return a function that signs the URL of a voice's preview, given its id, for the request's caller."""
+def preview_links(request: Request) -> Callable[[str, str | None], str | None]:
+    """Return a function that signs the URL of a preview for the caller, given a voice's id and `preview_url`.
+
+    It returns None for a voice without a preview, and for an id that cannot be part of a URL's path.
+    """
     start = request.build_absolute_uri("/api/voices/")
     prefix = f"{_hour():x}.{request.user.pk}"
 
-    def link(voice_id: str) -> str:
+    def link(voice_id: str, preview_url: str | None) -> str | None:
+        if preview_url is None or "/" in voice_id or voice_id in (".", ".."):
+            return None
         signature = _signer.signature(f"{prefix}:{voice_id}")
         return f"{start}{quote(voice_id, safe='')}/preview?signature={prefix}:{signature}"
 

@@ -201,15 +201,10 @@ def _page(request: Request, query: dict[str, Any], count: int) -> dict[str, obje
     }
 
 
-def _voices(request: Request, rows: Iterable[dict[str, object]]) -> list[dict[str, Any]]:
+def _voices(request: Request, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows with links to this service's previews."""
     link = preview_links(request)
-
-    def preview_url(row: dict[str, Any]) -> str | None:
-        has_address = "/" not in row["id"] and row["id"] not in (".", "..")
-        return link(row["id"]) if row["preview_url"] is not None and has_address else None
-
-    return [row | {"preview_url": preview_url(row)} for row in rows]
+    return [row | {"preview_url": link(row["id"], row["preview_url"])} for row in rows]
 
 
 def _runs(request: Request, runs: QuerySet[SyncRun]) -> list[dict[str, object]]:
