@@ -27,7 +27,7 @@ class AgencyForm(forms.ModelForm):
         label="New Ultravox API key",
         required=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "off", "size": 60}),
-        help_text="Leave empty to keep the stored key. A stored key cannot be read here.",
+        help_text="Leave empty to keep the stored key. Stored keys are never shown.",
     )
     remove_key = forms.BooleanField(label="Remove the stored key", required=False)
 
@@ -39,7 +39,7 @@ class AgencyForm(forms.ModelForm):
     def clean_new_key(self) -> str:
         key: str = self.cleaned_data["new_key"]
         if not (key.isascii() and (key.isprintable() or not key)):
-            raise forms.ValidationError("A key has only printable ASCII characters.")
+            raise forms.ValidationError("A key can contain only printable ASCII characters.")
         return key
 
 
@@ -63,9 +63,9 @@ class AgencyAdmin(admin.ModelAdmin):
     def key_status(self, agency: Agency) -> str | None:
         return KEY_STATUSES[agency.key_works] if has_key(agency) else None
 
-    @admin.action(description="Test the key of the selected agencies", permissions=["change"])
+    @admin.action(description="Test the keys of the selected agencies", permissions=["change"])
     def test_key(self, request: HttpRequest, agencies: QuerySet[Agency]) -> None:
-        """Test one key after another, until Ultravox fails or the deadline of a request passes."""
+        """Test one key after another, until Ultravox fails or ULTRAVOX_DEADLINE has passed."""
         deadline = time.monotonic() + settings.ULTRAVOX_DEADLINE
         for agency in agencies:
             try:
@@ -155,7 +155,7 @@ admin.site.unregister([AccessAttempt, AccessLog, AccessFailureLog, Group])
 class FailedLoginsAdmin(AccessAttemptAdmin):
     list_display = ("username", "ip_address", "attempt_time", "failures_since_start", "status")
     list_filter = (IsLockedOutFilter,)
-    actions = ()  # those of axes fail
+    actions = ()  # axes's actions fail
 
 
 @admin.register(Group)

@@ -16,7 +16,7 @@ from voiceproject.errors import CsrfFailed, InvalidApiKey, InvalidToken
 
 @dataclass(frozen=True)
 class Service:
-    """A caller with a service key: `request.user` of its requests."""
+    """A caller with a service key, as `request.user`."""
 
     is_authenticated = True
     pk = "service"  # throttles count all services together
@@ -63,5 +63,5 @@ def _session_user(request: Request) -> User | None:
 
 def _is_service_key(text: str) -> bool:
     sent = text.encode("latin-1", errors="replace")  # the bytes of the header
-    # A list, not a generator, so that every key is compared, whichever matches.
+    # A list, not a generator, so that the time does not depend on which key matches.
     return any([hmac.compare_digest(sent, key.encode()) for key in settings.SERVICE_API_KEYS])  # noqa: C419

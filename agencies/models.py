@@ -45,13 +45,13 @@ class Agency(models.Model):
 
 class UserManager(BaseUserManager["User"]):
     def get_by_natural_key(self, username: str | None) -> "User":
-        """Find a user by e-mail address, in any spelling."""
+        """Find a user by email address, in any spelling."""
         return self.get(email=username)
 
     def create_user(self, email: str, password: str | None = None, **fields: object) -> "User":
-        """Create a user who logs in with `email`. Raises ValueError without one."""
+        """Create a user who signs in with `email`. Raises ValueError if it is empty."""
         if not email:
-            raise ValueError("A user needs an e-mail address.")
+            raise ValueError("A user needs an email address.")
         user = self.model(email=email, **fields)
         user.set_password(password)
         user.save(using=self._db)
@@ -65,9 +65,9 @@ class UserManager(BaseUserManager["User"]):
 class User(AbstractBaseUser, PermissionsMixin):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     email = EmailAddressField(
-        "e-mail address",
+        "email address",
         unique=True,
-        error_messages={"unique": "A user with this e-mail address already exists."},
+        error_messages={"unique": "A user with this email address already exists."},
     )
     agency = models.ForeignKey(
         Agency, on_delete=models.SET_NULL, null=True, blank=True, related_name="users"

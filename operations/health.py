@@ -57,7 +57,7 @@ def _schedule() -> str:
 
 
 def check_broker(results: Results) -> None:
-    """Connect to the broker. Raises whatever its library raises."""
+    """Connect to the broker. Raises the errors of the broker's library."""
     limits = {"socket_connect_timeout": CONNECT, "socket_timeout": CONNECT}  # for Redis
     with app.connection_for_write(connect_timeout=CONNECT, transport_options=limits) as broker:
         broker.default_channel  # noqa: B018  # connects
@@ -85,9 +85,9 @@ class Check:
         try:
             self._check(results)
         except django.db.Error as error:
-            logger.warning("The database fails a readiness check: %s", describe(error))
+            logger.warning("The readiness check of the database failed: %s", describe(error))
         except Exception as error:  # each broker's library has its own
-            logger.warning("The broker fails a readiness check: %s", type(error).__name__)
+            logger.warning("The readiness check of the broker failed: %s", type(error).__name__)
         finally:
             connection.close()
 
@@ -106,9 +106,9 @@ def readiness(seconds: float = SECONDS) -> tuple[str, Results]:
     """
     deadline = time.monotonic() + seconds
     results = dict.fromkeys(SUBJECTS, "unknown")
-    for thread, found in [check.start() for check in CHECKS]:
+    for thread, check_results in [check.start() for check in CHECKS]:
         thread.join(max(0, deadline - time.monotonic()))
-        results |= found
+        results |= check_results
     if not settings.CELERY_BROKER_URL:
         results |= {"broker": "unused", "worker": "unused"}
     if results["database"] != "ok" or results["migrations"] == "unapplied":

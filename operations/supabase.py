@@ -37,7 +37,7 @@ def current_schema() -> str | None:
 
 
 def create_view() -> None:
-    """Replace Supabase's table of voices by a read-only view of the public voices.
+    """Replace Supabase's table of voices with a read-only view of the public voices.
 
     Renames the table, and revokes access to it. Leaves the privileges of an existing view unchanged.
     Requires a transaction. Raises django.db.Error.
@@ -66,18 +66,18 @@ def create_view() -> None:
 
 def dependents() -> list[str]:
     """Return the foreign keys and views that refer to Supabase's table of voices."""
-    found = rows(
+    references = rows(
         "SELECT conrelid::regclass || '.' || conname FROM pg_constraint"
         " WHERE contype = 'f' AND confrelid = to_regclass(%s)"
         " UNION SELECT ev_class::regclass::text FROM pg_depend JOIN pg_rewrite r ON r.oid = objid"
         " WHERE classid = 'pg_rewrite'::regclass AND refobjid = to_regclass(%s) ORDER BY 1",
         *(VIEW, VIEW),
     )
-    return [name for (name,) in found] if is_table() else []
+    return [name for (name,) in references] if is_table() else []
 
 
 def is_table() -> bool:
-    """Return whether a table still has the view's name. Raises CommandError if it is this service's own."""
+    """Return whether a table still has the view's name. Raises CommandError if it is this service's table."""
     if current_schema() == "public":
         raise CommandError("Set DATABASE_SCHEMA: the view needs the table's name in public.")
     query = "SELECT EXISTS (SELECT 1 FROM pg_class WHERE oid = to_regclass(%s) AND relkind IN ('r', 'p'))"

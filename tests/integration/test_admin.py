@@ -242,7 +242,7 @@ def test_users_are_added(browser: Client, agency: Agency) -> None:
     assert (user.is_staff, user.is_superuser) == (False, False)
     assert user.check_password(PASSWORDS["password1"])
     html = browser.post(f"{USERS}add/", form).content.decode()
-    for error in ("user with this e-mail address already", "user with this ID already"):
+    for error in ("user with this email address already", "user with this ID already"):
         assert error in html
 
 
