@@ -27,7 +27,7 @@ class AgencyForm(forms.ModelForm):
         label="New Ultravox API key",
         required=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "off", "size": 60}),
-        help_text="Leave empty to keep the stored key. Stored keys are never shown.",
+        help_text="Leave empty to keep the stored key. A stored key cannot be read here.",
     )
     remove_key = forms.BooleanField(label="Remove the stored key", required=False)
 
@@ -39,7 +39,7 @@ class AgencyForm(forms.ModelForm):
     def clean_new_key(self) -> str:
         key: str = self.cleaned_data["new_key"]
         if not (key.isascii() and (key.isprintable() or not key)):
-            raise forms.ValidationError("A key can contain only printable ASCII characters.")
+            raise forms.ValidationError("A key has only printable ASCII characters.")
         return key
 
 

@@ -63,5 +63,5 @@ def _session_user(request: Request) -> User | None:
 
 def _is_service_key(text: str) -> bool:
     sent = text.encode("latin-1", errors="replace")  # the bytes of the header
-    # A list, not a generator, so that the time does not depend on which key matches.
+    # A list, not a generator, so that every key is compared, whichever matches.
     return any([hmac.compare_digest(sent, key.encode()) for key in settings.SERVICE_API_KEYS])  # noqa: C419

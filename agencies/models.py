@@ -45,7 +45,7 @@ class Agency(models.Model):
 
 class UserManager(BaseUserManager["User"]):
     def get_by_natural_key(self, username: str | None) -> "User":
-        """Find a user by email address, in any spelling."""
+        """Find a user by e-mail address, in any spelling."""
         return self.get(email=username)
 
     def create_user(self, email: str, password: str | None = None, **fields: object) -> "User":

@@ -85,9 +85,9 @@ class Check:
         try:
             self._check(results)
         except django.db.Error as error:
-            logger.warning("The readiness check of the database failed: %s", describe(error))
+            logger.warning("The database fails a readiness check: %s", describe(error))
         except Exception as error:  # each broker's library has its own
-            logger.warning("The readiness check of the broker failed: %s", type(error).__name__)
+            logger.warning("The broker fails a readiness check: %s", type(error).__name__)
         finally:
             connection.close()
 
@@ -106,9 +106,9 @@ def readiness(seconds: float = SECONDS) -> tuple[str, Results]:
     """
     deadline = time.monotonic() + seconds
     results = dict.fromkeys(SUBJECTS, "unknown")
-    for thread, check_results in [check.start() for check in CHECKS]:
+    for thread, found in [check.start() for check in CHECKS]:
         thread.join(max(0, deadline - time.monotonic()))
-        results |= check_results
+        results |= found
     if not settings.CELERY_BROKER_URL:
         results |= {"broker": "unused", "worker": "unused"}
     if results["database"] != "ok" or results["migrations"] == "unapplied":

@@ -53,7 +53,7 @@ def _counters() -> Iterator[Metric]:
     columns = ("trigger", "status", *TOTALS)
     stored = totals(SyncRun.objects.filter(status__in=ENDED)).values_list(*columns)
     pruned = PrunedRuns.objects.order_by().values_list(*columns)
-    # One statement, because a prune between two would move runs from one table to the other.
+    # One statement: a prune between two of them would move runs from one table to the other.
     for trigger, status, number, duration, repeated in stored.union(pruned, all=True):
         runs[trigger, status] += number
         seconds[trigger, status] += duration.total_seconds()

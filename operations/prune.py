@@ -64,7 +64,7 @@ def _prune_runs(since: datetime) -> int:
 
 
 def _newest_successes() -> list[int]:
-    """Return the newest successful run of each agency, and of all agencies, including deleted ones."""
+    """Return the newest successful run of each agency, and of all agencies, deleted ones included."""
     newest = SUCCEEDED.order_by("-finished_at").values("pk")
     of_agency = Subquery(newest.filter(agency=OuterRef("pk"))[:1])
     runs = Agency.objects.annotate(run=of_agency).exclude(run=None).values_list("run", flat=True)

@@ -66,14 +66,14 @@ def create_view() -> None:
 
 def dependents() -> list[str]:
     """Return the foreign keys and views that refer to Supabase's table of voices."""
-    references = rows(
+    found = rows(
         "SELECT conrelid::regclass || '.' || conname FROM pg_constraint"
         " WHERE contype = 'f' AND confrelid = to_regclass(%s)"
         " UNION SELECT ev_class::regclass::text FROM pg_depend JOIN pg_rewrite r ON r.oid = objid"
         " WHERE classid = 'pg_rewrite'::regclass AND refobjid = to_regclass(%s) ORDER BY 1",
         *(VIEW, VIEW),
     )
-    return [name for (name,) in references] if is_table() else []
+    return [name for (name,) in found] if is_table() else []
 
 
 def is_table() -> bool:

@@ -74,7 +74,7 @@ def _write_env() -> None:
 def _free_port() -> int:
     port = os.environ.get("PORT", "8000")
     if not port.isdigit() or not 0 < int(port) < 65536:
-        sys.exit(f"PORT must be a port number, not {port!r}")
+        sys.exit(f"PORT is not a port: {port}")
     if not _is_free(int(port)):
         sys.exit(f"Port {port} is in use. Choose another one: make run PORT={int(port) + 1}")
     return int(port)

@@ -99,7 +99,7 @@ def _usable_key(name: str, voice: Voice, agency_id: UUID | None) -> str:
 
 
 def _rejection_name(name: str, key: str) -> str:
-    """Return the name of the file that says that Ultravox rejected the key for this preview."""
+    """Return the name of the file that records that Ultravox rejected the key for this preview."""
     return f"{name}.{salted_hmac('voices.previews', key, algorithm='sha256').hexdigest()}"
 
 

@@ -16,7 +16,7 @@ HELP = {
     "agency_key": "column or SQL expression: the Ultravox API key, in plain text",
     "users": "table of users, such as auth.users",
     "user_id": "column or SQL expression: the `sub` claim of the user's Supabase tokens",
-    "user_email": "column or SQL expression: the user's email address",
+    "user_email": "column or SQL expression: the user's e-mail address",
     "user_agency": "column or SQL expression: the id of the user's agency",
     "voices": "table of voices, such as public.ultravox_voices",
 }
@@ -33,7 +33,7 @@ class Command(BaseCommand):
         for each in fields(adoption.Source):
             option = f"--{each.name.replace('_', '-')}"
             parser.add_argument(option, metavar="SQL", default=each.default, help=HELP[each.name])
-        view = f"replace the table {supabase.VIEW} with a view of this service's public voices"
+        view = f"replace the table {supabase.VIEW} by a view of this service's public voices"
         parser.add_argument("--view", action="store_true", help=view)
         parser.add_argument("--apply", action="store_true", help="add the rows and the view")
 
