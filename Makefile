@@ -4,7 +4,7 @@ PYTHON ?= python3
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
-# Of the system tests, one per entry point. `make test TESTS=` runs all tests, `make test TESTS=tests/unit` one folder.
+# Only one system test per entry point. `make test TESTS=` runs all tests, `make test TESTS=tests/unit` one folder.
 TESTS = -m "not system or entry_point"
 
 .PHONY: run test chaos lint lock bench screenshots clean $(VENV)/run $(VENV)/dev

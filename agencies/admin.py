@@ -64,9 +64,9 @@ class AgencyAdmin(admin.ModelAdmin):
     def key_status(self, agency: Agency) -> str | None:
         return None if key_hint(agency) == NO_KEY else KEY_STATUSES[agency.key_works]
 
-    @admin.action(description="Test the key of the selected agencies", permissions=["change"])
+    @admin.action(description="Test the keys of the selected agencies", permissions=["change"])
     def test_key(self, request: HttpRequest, agencies: QuerySet[Agency]) -> None:
-        """Test one key after another, until Ultravox fails or the deadline of a request passes."""
+        """Test one key after another, until Ultravox fails or ULTRAVOX_DEADLINE has passed."""
         deadline = time.monotonic() + settings.ULTRAVOX_DEADLINE
         for agency in agencies:
             try:
@@ -156,7 +156,7 @@ admin.site.unregister([AccessAttempt, AccessLog, AccessFailureLog, Group])
 class FailedLoginsAdmin(AccessAttemptAdmin):
     list_display = ("username", "ip_address", "attempt_time", "failures_since_start", "status")
     list_filter = (IsLockedOutFilter,)
-    actions = ()  # those of axes fail
+    actions = ()  # axes's actions fail
 
 
 @admin.register(Group)

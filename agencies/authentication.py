@@ -16,7 +16,7 @@ from voiceproject.errors import CsrfFailed, InvalidApiKey, InvalidToken
 
 @dataclass(frozen=True)
 class Service:
-    """A caller with a service key: `request.user` of its requests."""
+    """A caller with a service key, as `request.user`."""
 
     is_authenticated = True
     pk = "service"  # throttles count all services together

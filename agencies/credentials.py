@@ -46,7 +46,7 @@ def key_hint(agency: Agency) -> str:
 def record_key_check(agency: Agency, *, works: bool) -> None:
     """Store whether Ultravox accepted the key that `agency` was loaded with.
 
-    Does nothing if the key has been changed since: the result says nothing about the new key.
+    Does nothing if the key has been changed since: the result does not apply to the new key.
     """
     row = Agency.objects.filter(pk=agency.pk, encrypted_key=agency.encrypted_key)
     row.update(key_works=works, key_checked_at=Now())

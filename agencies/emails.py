@@ -1,4 +1,4 @@
-"""E-mail addresses in one normal form, so that two spellings of an address are one user."""
+"""Email addresses in one normal form, so that two spellings of an address are one user."""
 
 import unicodedata
 
@@ -6,7 +6,7 @@ from django.db import models
 
 
 def normal_email(address: str) -> str:
-    """Return the normal form. Databases differ in how they fold case, so Python does it."""
+    """Return the normal form. Python folds case, because databases do it differently."""
     return unicodedata.normalize("NFKC", address.strip()).lower()
 
 

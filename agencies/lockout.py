@@ -15,9 +15,9 @@ FROM_ALL_ADDRESSES = 10  # times LOGIN_FAILURES
 
 
 class Handler(AxesDatabaseHandler):
-    """Also slow down guesses that come from many addresses, to one every few seconds for an account.
+    """Also limit guesses from many addresses to one every few seconds per account.
 
-    Addresses from which the user has logged in before are exempt, so a stranger cannot lock the user out.
+    Addresses from which the user has signed in before are exempt, so a stranger cannot lock the user out.
     """
 
     def get_failures(self, request: Any, credentials: Any = None) -> int:

@@ -45,9 +45,9 @@ class Agency(models.Model):
 
 class UserManager(BaseUserManager["User"]):
     def create_user(self, email: str, password: str | None = None, **fields: object) -> "User":
-        """Create a user who logs in with `email`. Raises ValueError without one."""
+        """Create a user who signs in with `email`. Raises ValueError if it is empty."""
         if not email:
-            raise ValueError("A user needs an e-mail address.")
+            raise ValueError("A user needs an email address.")
         user = self.model(email=email, **fields)
         user.set_password(password)
         user.save(using=self._db)
@@ -61,9 +61,9 @@ class UserManager(BaseUserManager["User"]):
 class User(AbstractBaseUser, PermissionsMixin):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     email = EmailAddressField(
-        "e-mail address",
+        "email address",
         unique=True,
-        error_messages={"unique": "A user with this e-mail address already exists."},
+        error_messages={"unique": "A user with this email address already exists."},
     )
     agency = models.ForeignKey(
         Agency, on_delete=models.SET_NULL, null=True, blank=True, related_name="users"

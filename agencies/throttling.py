@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 def client_ip(request: HttpRequest | Request) -> str:
     """Return the client's address, as seen by the outermost of DJANGO_TRUSTED_PROXIES.
 
-    An IPv6 address is reduced to its /64 network, which one customer has. Some proxies add a port. Without a
-    valid address, for example behind a Unix socket, returns 0.0.0.0.
+    An IPv6 address is reduced to its /64 network, because one customer has all of it. Some proxies add a
+    port. Without a valid address, for example behind a Unix socket, returns 0.0.0.0.
     """
     reported = BaseThrottle().get_ident(request)  # type: ignore[arg-type]  # it reads META only
     for text in (reported, request.META.get("REMOTE_ADDR", "")):
@@ -47,7 +47,7 @@ def _network(text: str) -> str:
 
 
 def login_name(request: HttpRequest, credentials: dict[str, object] | None = None) -> str:
-    """Return the name under which failed logins are counted: the e-mail address in its normal form.
+    """Return the name under which failed logins are counted: the email address in its normal form.
 
     Django's forms call it `username`, the API calls it `email`. The column holds 255 characters.
     """
@@ -56,7 +56,7 @@ def login_name(request: HttpRequest, credentials: dict[str, object] | None = Non
 
 
 class Throttle(ScopedRateThrottle):
-    """Count by the caller's primary key, or by address if there is no caller."""
+    """Count requests by the caller's primary key, or by address if there is no caller."""
 
     def get_ident(self, request: Request) -> str:
         return client_ip(request)

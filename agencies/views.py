@@ -50,7 +50,7 @@ class RefreshSerializer(serializers.Serializer):
     access = serializers.CharField(read_only=True)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
-        """Return a new access token. Raises InvalidToken if its user may no longer log in."""
+        """Return a new access token. Raises InvalidToken if its user may no longer sign in."""
         access = str(RefreshToken(attrs["refresh"]).access_token)
         authenticate_token(access)
         return {"access": access}
@@ -61,7 +61,7 @@ no_store = method_decorator(cache_control(no_store=True), "dispatch")
 
 @no_store
 class TokenView(TokenObtainPairView):
-    """Exchange an e-mail address and a password for an access and a refresh token."""
+    """Exchange an email address and a password for an access and a refresh token."""
 
     permission_classes = (AllowAny,)  # type: ignore[assignment]  # simplejwt's annotation is too narrow
     serializer_class = CredentialsSerializer

@@ -1,6 +1,6 @@
-"""Measure syncs and lists of voices beside their references: `python -m benchmarks`.
+"""Measure syncs and lists of voices against their references: `python -m benchmarks`.
 
-Creates databases on the PostgreSQL server of DATABASE_URL, and drops them in the end.
+Creates databases on the PostgreSQL server of DATABASE_URL, and drops them at the end.
 """
 
 import argparse

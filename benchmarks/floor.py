@@ -1,7 +1,7 @@
 """The floor: the least work that a sync can do. `python -m benchmarks.floor` runs it once.
 
-One request for each page, parsing, and the cheapest upsert of each database in one transaction. There are
-no retries, no deadline, no validation, no record of the run and no list of changes.
+It requests and parses each page once, and uses the cheapest upsert of each database, in one transaction.
+There are no retries, no deadline, no validation, no record of the run and no list of changes.
 """
 
 import http.client
@@ -36,7 +36,7 @@ def prepare() -> Sync:
 
 
 def text_columns(record: Record) -> dict[str, Any]:
-    """Return the columns of a record that are texts, those for searches included."""
+    """Return the text columns of a record, including those for searches."""
     columns: dict[str, Any] = {column: record.get(field) for column, field in FIELDS.items()}
     return columns | search_columns(columns)
 

@@ -80,7 +80,7 @@ class Database:
 
 @contextlib.contextmanager
 def database(server: str, name: str) -> Iterator[Database]:
-    """Create a migrated database with one agency, and drop it in the end.
+    """Create a migrated database with one agency, and drop it at the end.
 
     `server` is the URL of a PostgreSQL server, or of a folder for SQLite.
     """
@@ -99,7 +99,7 @@ def database(server: str, name: str) -> Iterator[Database]:
 
 
 def environment(database: Database, ultravox: str = "http://127.0.0.1:9") -> dict[str, str]:
-    """Return the environment of a process on a database and an Ultravox."""
+    """Return the environment of a process that uses this database, and Ultravox at this URL."""
     return os.environ | ENVIRONMENT | {"DATABASE_URL": database.url, "ULTRAVOX_API_URL": ultravox}
 
 

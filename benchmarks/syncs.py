@@ -75,7 +75,7 @@ def by_size(databases: Databases, engine: str, rounds: int) -> list[Bar]:
 
 
 class Contender:
-    """A process that syncs, and the digests of the rows that it left."""
+    """A process that syncs, and the digests of the rows that it stored."""
 
     def __init__(self, name: str, database: Database, ultravox: Process, stack: ExitStack) -> None:
         variables = environment(database, ultravox.first_line)
@@ -109,7 +109,7 @@ def _compare(
             syncs[name, PHASES[1]] = contender.sync
         seconds = medians(syncs, rounds)
         digests = set.union(*(contender.digests for contender in contenders))
-        assert len(digests) == 1, "The contenders left different rows"
+        assert len(digests) == 1, "The contenders stored different rows"
     return seconds
 
 

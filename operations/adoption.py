@@ -1,6 +1,6 @@
 """Copy agencies, users and voices from a Supabase project's tables to this service's.
 
-Only missing rows are added, because existing ones may have been changed since.
+Only missing rows are added, because existing rows may have been changed since the last copy.
 """
 
 # ruff: noqa: S608  # the operator's SQL
@@ -108,9 +108,9 @@ def _find_users(rows: list[Row], additions: Additions) -> None:
         if id in existing:
             counts["existing"] += 1
         elif not email:
-            counts["skipped because they have no e-mail address"] += 1
+            counts["skipped because they have no email address"] += 1
         elif email in emails:
-            counts["skipped because another user has their e-mail address"] += 1
+            counts["skipped because another user has their email address"] += 1
         else:
             if agency not in agencies:
                 counts["added without an agency"] += 1
@@ -144,7 +144,7 @@ def _find_voices(rows: list[Row], additions: Additions) -> None:
 
 
 def _read(kind: str, table: str, columns: Sequence[str]) -> list[Row]:
-    """Return one row of texts for each id, the first column. Raises CommandError, which quotes no value."""
+    """Return one row of texts for each id, its first column. Raises CommandError, which quotes no value."""
     texts = ", ".join(f"({column})::text" for column in columns)
     query = f"SELECT DISTINCT ON (1) {texts} FROM {table} ORDER BY 1"
     with transaction.atomic(), psycopg.Cursor(connection.connection) as cursor:
@@ -167,5 +167,5 @@ def _uuid(text: str | None, kind: str) -> UUID:
     try:
         return UUID(text or "")
     except ValueError:
-        message = f"The ids of the {kind} are not UUIDs. Give an expression that returns UUIDs."
+        message = f"The ids of the {kind} are not UUIDs. Use an expression that returns UUIDs."
         raise CommandError(f"{message} Nothing was changed.") from None

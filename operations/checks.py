@@ -1,4 +1,4 @@
-"""Checks of a shared PostgreSQL, such as Supabase's: name conflicts, and access to this service's tables.
+"""Checks of a shared PostgreSQL database, such as Supabase's: conflicting names, and access to tables.
 
 Supabase's default privileges give `anon` and `authenticated` access to each new table in `public`.
 """
@@ -61,7 +61,7 @@ def _schema_faults() -> list[CheckMessage]:
         migrated = set()  # these are the migrations of another project
     missing = [table for table, app in _tables().items() if app not in migrated]
     if conflicts := [name for (name,) in rows(EXISTING, missing)]:
-        message = f"Another project has tables of the same names here: {', '.join(conflicts)}."
+        message = f"Another project has tables with these names: {', '.join(conflicts)}."
         hint = f"{SCHEMA_HINT} `adopt_supabase` copies their rows (docs/adopting.md)."
         return [Error(message, hint=hint, id="operations.E001")]
     return []

@@ -60,7 +60,7 @@ def _schedule() -> str:
 
 
 def check_broker(results: Results) -> None:
-    """Connect to the broker. Raises whatever its library raises."""
+    """Connect to the broker. Raises the errors of the broker's library."""
     limits = {"socket_connect_timeout": CONNECT, "socket_timeout": CONNECT}  # for Redis
     with app.connection_for_write(connect_timeout=CONNECT, transport_options=limits) as broker:
         broker.default_channel  # noqa: B018  # connects

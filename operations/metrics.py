@@ -1,6 +1,6 @@
 """Metrics for Prometheus, computed from the sync history at each scrape.
 
-No process holds a counter. The values are therefore right on any number of machines, and after any restart.
+No process holds a counter, so the values are right on any number of machines, and after any restart.
 """
 
 from collections import Counter, defaultdict

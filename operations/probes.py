@@ -66,7 +66,7 @@ def show_metrics(request: HttpRequest) -> HttpResponse:
         with statement_timeout(METRICS_SECONDS):
             return HttpResponse(metrics.exposition(), content_type=CONTENT_TYPE_LATEST)
     except django.db.Error as error:
-        logger.warning("The database fails the metrics: %s", describe(error))
+        logger.warning("The metrics could not be read: %s", describe(error))
         return error_response(request, errors.DatabaseUnavailable())
 
 

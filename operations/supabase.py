@@ -37,7 +37,7 @@ def current_schema() -> str | None:
 
 
 def create_view() -> None:
-    """Replace Supabase's table of voices by a read-only view of the public voices.
+    """Replace Supabase's table of voices with a read-only view of the public voices.
 
     Renames the table, and revokes access to it. Leaves the privileges of an existing view unchanged.
     Requires a transaction. Raises django.db.Error.
@@ -77,7 +77,7 @@ def dependents() -> list[str]:
 
 
 def is_table() -> bool:
-    """Return whether a table still has the view's name. Raises CommandError if it is this service's own."""
+    """Return whether a table still has the view's name. Raises CommandError if it is this service's table."""
     if current_schema() == "public":
         raise CommandError("Set DATABASE_SCHEMA: the view needs the table's name in public.")
     query = "SELECT EXISTS (SELECT 1 FROM pg_class WHERE oid = to_regclass(%s) AND relkind IN ('r', 'p'))"

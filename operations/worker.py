@@ -17,7 +17,7 @@ EVERY = 5.0  # seconds
 
 
 class Heartbeat(bootsteps.StartStopStep):
-    """A step of celery's consumer, which runs in the main process while it is connected to the broker."""
+    """A step of celery's consumer, which runs in the main process while a worker has a broker connection."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 

@@ -1,4 +1,4 @@
-"""A small stand-in for Ultravox's voices API, for trying and developing the project without a key."""
+"""A fake Ultravox API, for trying and developing the project without a key."""
 
 from sandbox.server import API_KEY, Sandbox
 

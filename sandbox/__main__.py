@@ -14,15 +14,15 @@ from sandbox.server import API_KEY, Sandbox
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m sandbox",
-        description="Run a stand-in for the Ultravox voices API, with made-up voices.",
+        description="Run a fake Ultravox API, with made-up voices.",
     )
     add = parser.add_argument
-    add("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    add("--port", type=int, default=8765, help="%(default)s; 0 picks a free port")
-    add("--key", action="append", help=f"API key to accept; can be repeated ({API_KEY})")
-    add("--voices", type=int, default=300, metavar="N", help="how many (%(default)s)")
-    add("--latency", type=int, default=0, metavar="MS", help="for each response")
-    add("--fault", choices=FAULTS, metavar="NAME", help="misbehave in this way; see --list-faults")
+    add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    add("--port", type=int, default=8765, help="0 picks a free port (default: %(default)s)")
+    add("--key", action="append", help=f"API key to accept; can be repeated (default: {API_KEY})")
+    add("--voices", type=int, default=300, metavar="N", help="number of voices (%(default)s)")
+    add("--latency", type=int, default=0, metavar="MS", help="delay of pages and previews")
+    add("--fault", choices=FAULTS, metavar="NAME", help="how to misbehave; see --list-faults")
     add("--list-faults", action="store_true", help="list the faults and exit")
     return parser.parse_args(arguments)
 

@@ -33,7 +33,7 @@ class Response:
 
 
 class BadQuery(Exception):
-    """Ultravox rejects this query, with `response`."""
+    """A query that Ultravox rejects, with its `response`."""
 
     def __init__(self, status: int, detail: dict[str, Any]) -> None:
         super().__init__(status, detail)

@@ -80,7 +80,7 @@ _MANNERS = (
     ("Neutral newsreader", "for bulletins, traffic updates and anything read verbatim"),
 )
 
-# Values of the `provider` filter, by frequency. None is a generic voice.
+# Values of the `provider` filter; repeated ones are more frequent. None is a generic voice.
 _PROVIDERS = (
     "eleven_labs",
     "cartesia",

@@ -1,4 +1,4 @@
-"""Faults that a user of the project can see."""
+"""Faults with an effect that a user of the project can see."""
 
 import json
 from collections.abc import Callable

@@ -51,7 +51,7 @@ def main() -> int:
                 return 130
             print(f"The sync failed: {error}", file=sys.stderr)
         sys.stdout.flush()
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # which nohup sets
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
             signal.signal(signal.SIGHUP, _hang_up)
         announcement = (f"http://{HOST}:{port}", source, new_user)
         Thread(target=_announce, args=announcement, daemon=True).start()
@@ -85,9 +85,10 @@ def _is_free(port: int) -> bool:
 
 
 def _add_agency_and_user(key: str) -> "User | None":
-    """Add an agency and a user if there are none. Return the user unless a password has been shown.
+    """Add an agency and a user if there are none. Return the user if it has no password yet.
 
-    A key from Ultravox goes to the oldest agency. If no agency has a key, it gets the sandbox's.
+    `key`, if it is not empty, becomes the key of the oldest agency. If no agency has a key, that agency
+    gets the sandbox's key.
     """
     from agencies.credentials import agencies_with_key  # models need django.setup()
     from agencies.models import Agency, User
@@ -115,7 +116,7 @@ def _ultravox() -> Iterator[str]:
         return
     with Sandbox(port=8765 if _is_free(8765) else 0) as sandbox:
         settings.ULTRAVOX_API_URL = os.environ["ULTRAVOX_API_URL"] = sandbox.url
-        yield f"""made-up voices from the sandbox. For your own: ULTRAVOX_API_KEY=... make run
+        yield f"""made-up voices from the sandbox. For your own voices: ULTRAVOX_API_KEY=... make run
           To sync from another terminal, set ULTRAVOX_API_URL={sandbox.url}"""
 
 
@@ -130,7 +131,7 @@ def _serve() -> int:
 
 
 def _hang_up(*_: object) -> None:
-    """Stop as on SIGTERM after the terminal was closed. Nothing can be written to it."""
+    """Stop as on SIGTERM after the terminal was closed. Writing to it would fail."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
@@ -138,7 +139,7 @@ def _hang_up(*_: object) -> None:
 
 
 def _announce(url: str, source: str, new_user: "User | None") -> None:
-    """Print addresses and login once the web server responds. A new password is set only now."""
+    """Print the addresses and the login once the web server responds. Set a new user's password only now."""
     retries = urllib3.Retry(60, backoff_factor=0.1, backoff_max=1)
     try:
         urllib3.request("GET", f"{url}/livez", retries=retries, timeout=10)

@@ -1,6 +1,6 @@
 """`make screenshots`: take the README's pictures of the page, in light and dark.
 
-The web server is the one of production, the voices are the sandbox's. Needs Debian's chromium and
+Uses the production web server, and voices from the sandbox. Needs Debian's chromium and
 fonts-noto-color-emoji.
 """
 
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def create_history(project: Project, sandbox: Sandbox) -> None:
-    """Sync nine times. One sync fails, and one voice is no longer listed at the end."""
+    """Sync nine times. One sync fails, and the last ones no longer list one voice."""
     for number in range(9):
         sandbox.latency = (0.1, 0.4, 0.2)[number % 3]
         sandbox.fault = FAULTS["html"] if number == 4 else None

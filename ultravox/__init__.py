@@ -1,4 +1,4 @@
-"""The client of the Ultravox API. Knows no Django model."""
+"""The client for the Ultravox API, independent of Django's models."""
 
 from ultravox.client import KEY_STATUSES, REDIRECT_STATUSES, UltravoxClient
 from ultravox.keys import check_key

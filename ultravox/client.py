@@ -49,7 +49,7 @@ KEY_REJECTED = "Ultravox rejected your agency's API key. Ask an administrator to
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page: its records, the URL of the next page, the number of voices in all, its size in bytes."""
+    """One page: its records, the URL of the next page, the total number of voices, its size in bytes."""
 
     records: list[Any]
     next: str | None

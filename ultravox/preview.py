@@ -17,8 +17,8 @@ def get_preview(
 ) -> Response:
     """Return Ultravox's response, of any status. Sends one request and follows no redirect.
 
-    `timeout`, in seconds, covers all of it. Raises UltravoxError if no response arrives in time, or if its
-    body has more than `max_bytes`.
+    `timeout`, in seconds, limits the whole request. Raises UltravoxError if no response arrives in time, or
+    if its body has more than `max_bytes`.
     """
     transport = Transport(api_url)
     target = transport.resolve(url, url)

@@ -29,7 +29,7 @@ from voiceproject.errors import UltravoxError
 logger = logging.getLogger(__name__)
 
 CHUNK = 256 * 1024  # bytes
-MAX_URL = 16_384  # characters; Django redirects to no longer ones
+MAX_URL = 16_384  # characters; Django does not redirect to longer URLs
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -102,7 +102,7 @@ class Transport:
             return Response(response.status, response.headers, body, may_be_cut_off)
 
     def _connect(self, ends_at: float) -> None:
-        """Open the connection, unless it is open."""
+        """Open the connection, unless it is already open."""
         seconds = ends_at - time.monotonic()
         if seconds <= 0:
             raise TimeoutError
@@ -115,7 +115,7 @@ class Transport:
             raise ConnectionAbortedError
 
     def resolve(self, url: str, reference: str) -> str:
-        """Return the normalized URL of `reference`, a link found at `url`.
+        """Return the normalized URL of `reference`, a link in the response from `url`.
 
         Raises UltravoxError if it is invalid or on another server.
         """
@@ -150,7 +150,7 @@ class Transport:
 
     def _shut_down(self) -> None:
         if self._socket is not None:
-            with contextlib.suppress(OSError):  # closed already
+            with contextlib.suppress(OSError):  # already closed
                 # SSLSocket.shutdown() would first turn encryption off, for the other thread as well
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
@@ -159,7 +159,7 @@ def server_of(url: str) -> tuple[str, int | None]:
     """Return the host and the port of an http or https URL. Raises UltravoxError for any other URL."""
     scheme, host, port = _origin(_parse(url))
     try:
-        urlsplit(url)  # stricter than urllib3 in places, and other libraries use it
+        urlsplit(url)  # stricter than urllib3 in some cases, and other libraries use it
     except ValueError as error:
         raise UltravoxError("The address is invalid.") from error
     if scheme not in DEFAULT_PORTS or len(url) > MAX_URL:

@@ -122,7 +122,7 @@ def limit_waiting(deadline: float) -> None:
 
 
 def serialize_transactions() -> None:
-    """Let transactions that call this run one at a time; on SQLite, all that write do anyway."""
+    """Run the transactions that call this one at a time, as SQLite does with all that write."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")

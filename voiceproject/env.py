@@ -15,12 +15,14 @@ from environs import Env, EnvError, ValidationError, validate
 BASE_DIR = Path(__file__).resolve().parent.parent
 ABOVE_0 = validate.Range(min=0, min_inclusive=False, error="Must be above 0.")
 DAYS = validate.Range(min=0, max=36_500, error="Must be from 0 to 36500.")
-HOURS = validate.Range(min=0, max=876_000, min_inclusive=False, error="Must be above 0, to 876000.")
+HOURS = validate.Range(
+    min=0, max=876_000, min_inclusive=False, error="Must be above 0, at most 876000."
+)
 NOT_NEGATIVE = validate.Range(min=0, error="Must not be negative.")
 RATE = validate.Regexp(
-    r"[1-9]\d*/(s|sec|second|m|min|minute|h|hour|d|day)\Z", error="Must be like 600/min."
+    r"[1-9]\d*/(s|sec|second|m|min|minute|h|hour|d|day)\Z", error="Must be a rate such as 600/min."
 )
-SCHEMA = validate.Regexp(r"(?!pg_)[a-z_][a-z0-9_]{0,62}\Z", error="Must be a name like voices.")
+SCHEMA = validate.Regexp(r"(?!pg_)[a-z_][a-z0-9_]{0,62}\Z", error="Must be a name such as voices.")
 
 T = TypeVar("T")
 
@@ -30,18 +32,18 @@ env.read_env(BASE_DIR / ".env", recurse=False)
 
 @env.parser_for("email_url")
 def _parse_email_url(value: str) -> dict[str, object]:
-    with contextlib.suppress(ValueError):  # its text may quote the password
+    with contextlib.suppress(ValueError):  # its message may quote the password
         parsed: dict[str, object] = dj_email_url.parse(value)
         if "EMAIL_BACKEND" in parsed:
             return parsed
-    raise ValidationError("Must be like submission://user:password@host:587.")
+    raise ValidationError("Must be a URL such as submission://user:password@host:587.")
 
 
 @env.parser_for("cache_url")
 def _parse_cache_url(value: str) -> dict[str, object]:
-    with contextlib.suppress(Exception):  # of any class; its text may quote the password
+    with contextlib.suppress(Exception):  # of any class; its message may quote the password
         return dict(django_cache_url.parse(value))
-    raise ValidationError("Must be like redis://host:6379/1.")
+    raise ValidationError("Must be a URL such as redis://host:6379/1.")
 
 
 def optional(parse: Callable[..., T], name: str, default: T, **options: object) -> T:
@@ -65,10 +67,10 @@ def strings(name: str) -> list[str]:
 
 
 def addresses(name: str) -> list[tuple[str, str]]:
-    """Read a comma-separated list of e-mail addresses, in the form of ADMINS. Raises EnvError."""
+    """Read a comma-separated list of email addresses, in the form of ADMINS. Raises EnvError."""
     pairs = getaddresses(strings(name))
     if not all("@" in address for _, address in pairs):
-        raise EnvError(f"{name} must be a list of e-mail addresses")
+        raise EnvError(f"{name} must be a list of email addresses")
     return pairs
 
 

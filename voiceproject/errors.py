@@ -8,7 +8,7 @@ from typing import ClassVar
 
 
 class ServiceError(Exception):
-    """Base class of all errors that callers see. Raised itself, it is `internal_error`."""
+    """Base class of all errors that callers see, and the error `internal_error`."""
 
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500

@@ -281,14 +281,14 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
-        "django": {"handlers": []},  # Django's default e-mails each error to ADMINS
+        "django": {"handlers": []},  # Django's default emails each error to ADMINS
         "axes": {"level": "WARNING"},
         "multiprocessing": {"handlers": ["stderr"]},  # celery's pool
         "urllib3": {"level": "ERROR"},  # its warnings quote responses
     },
 }
 
-# E-mails and Sentry
+# Emails and Sentry
 EMAIL_TIMEOUT = 10  # seconds
 globals().update({name: value for name, value in _email.items() if value is not None})
 EMAIL_SUBJECT_PREFIX = f"[Voices sync, {ALLOWED_HOSTS[0]}] "

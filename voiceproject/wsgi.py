@@ -20,7 +20,7 @@ def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iter
     sending it, then reports an error instead of passing on the response.
     """
     response = django(environ, start_response)
-    with contextlib.suppress(OSError, ParseException):  # the client left, or sent nonsense
+    with contextlib.suppress(OSError, ParseException):  # the client left, or sent a malformed body
         while environ["wsgi.input"].read(64 * 1024):
             pass
     return response

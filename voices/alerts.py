@@ -1,7 +1,8 @@
 """Report the outcome of scheduled syncs to a watchdog and to administrators.
 
-The watchdog expects a ping after each sync, so it notices whatever fails here. Administrators get an e-mail
-when several syncs in a row have failed, and another when syncs work again. Alerts never fail a sync.
+The watchdog expects a ping after each sync, so it also notices a failure of this module. Administrators get
+an email when several syncs in a row have failed, and another when syncs work again. A failed alert never
+makes a sync fail.
 """
 
 import logging
@@ -21,7 +22,7 @@ from voices.models import Alarm
 logger = logging.getLogger(__name__)
 
 PING_SECONDS = 3.5  # giving up takes another second
-FAILURES = 3  # in a row, before administrators get an e-mail
+FAILURES = 3  # in a row, before administrators get an email
 
 FAILING_MESSAGE = """\
 The last {failures} scheduled syncs of Ultravox voices failed. The latest error:
@@ -29,7 +30,7 @@ The last {failures} scheduled syncs of Ultravox voices failed. The latest error:
     {reason}
 
 Your voices are unchanged since the last successful sync. Run `manage.py doctor` to find the cause. The admin
-shows the history of syncs. You will get another e-mail when syncs work again.
+shows the history of syncs. You will get another email when syncs work again.
 """
 WORKING_MESSAGE = "A scheduled sync of Ultravox voices succeeded. Your voices are up to date again."
 
@@ -71,11 +72,11 @@ def _status(url: str) -> int:
 
 
 def _count(error: Exception | None) -> None:
-    """Count failures in a row, and e-mail administrators when there are FAILURES, or when they end."""
+    """Count failures in a row, and email administrators when there are FAILURES, or when they end."""
     renew_connection()
     Alarm.objects.get_or_create(pk=1)
     Alarm.objects.update(failures=F("failures") + 1 if error else 0)
-    # Several syncs may end at once: the one that changes `is_raised` sends the e-mail.
+    # Several syncs may end at once: the one that changes `is_raised` sends the email.
     alarm = Alarm.objects.filter(is_raised=error is None, failures__gte=FAILURES if error else 0)
     if not alarm.update(is_raised=error is not None):
         return

@@ -9,7 +9,7 @@ from functools import lru_cache
 SEARCHED_COLUMNS = ("name", "description", "language_label", "primary_language", "provider")
 WORD_START = "\x1f"  # a control character that separates units of text
 LIKE_LETTERS = {"ı": "i", "æ": "ae", "œ": "oe", "þ": "th"}
-# Latin letters beyond ASCII that NFKC leaves, and accents that stay characters of their own.
+# For text after NFKC: Latin letters beyond ASCII, and letters with combining accents.
 LATIN = re.compile(
     "[\u00c0-\u02af\u1d00-\u1dbf\u1e00-\u1eff\u2c60-\u2c7f\ua722-\ua7ff\uab30-\uab6f]"
 )

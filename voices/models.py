@@ -39,8 +39,8 @@ class Voice(models.Model):
 class AgencyVoice(models.Model):
     """A voice that is not public, listed for an agency's key, and when the last such sync listed it.
 
-    There are no foreign key constraints, so that deleting an agency or a voice never makes a sync fail, or
-    fails because of one.
+    There are no foreign key constraints, so that syncs, and deletes of agencies and voices, never make each
+    other fail.
     """
 
     pk = models.CompositePrimaryKey("agency_id", "voice_id")
@@ -143,7 +143,7 @@ class SyncRun(models.Model):
 
 
 class Alarm(models.Model):
-    """One row: how many scheduled syncs have failed in a row, and whether administrators were notified."""
+    """A single row: how many scheduled syncs in a row failed, and whether administrators were notified."""
 
     failures = models.PositiveIntegerField(default=0)
     is_raised = models.BooleanField(default=False)

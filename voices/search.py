@@ -144,7 +144,7 @@ def _exceptions(voices: QuerySet[Voice], text: str) -> list[str]:
 
 
 def order(voices: QuerySet[Voice], ordering: str) -> QuerySet[Voice]:
-    """Return the voices by one of ORDERINGS, in reverse with `-` in front."""
+    """Return the voices in one of ORDERINGS, reversed by a leading `-`."""
     name = ordering.removeprefix("-")
     key: F | Func
     if name == "name":
@@ -173,7 +173,7 @@ def _lower(text: str | None) -> str | None:
 
 
 class ByCodePoint(Func):
-    """Text that is ordered by code point on both databases, whatever the locale."""
+    """Text that is ordered by code point on both databases, regardless of the locale."""
 
     template = "%(expressions)s"
 

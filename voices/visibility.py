@@ -47,8 +47,8 @@ def visible_to(caller: Caller) -> QuerySet[Voice]:
 def listed(caller: Caller) -> Case:
     """Return an expression for whether Ultravox still lists a voice, as far as the caller knows.
 
-    For a public voice, the last successful sync of all decides. For another voice, it is the last
-    successful sync with the caller's agency's key or, for services and staff, with any agency's.
+    For a public voice, the last successful sync with any key decides. For other voices, it is the last
+    successful sync with the key of the caller's agency or, for services and staff, of each agency.
     """
     seen: RawSQL | QuerySet[AgencyVoice, Any] = SEEN_BY_ANY
     if not sees_all(caller, VIEW_VOICES):

@@ -68,12 +68,10 @@ class Migration(migrations.Migration):
                 (
                     "email",
                     agencies.emails.EmailAddressField(
-                        error_messages={
-                            "unique": "A user with this e-mail address already exists."
-                        },
+                        error_messages={"unique": "A user with this email address already exists."},
                         max_length=254,
                         unique=True,
-                        verbose_name="e-mail address",
+                        verbose_name="email address",
                     ),
                 ),
                 ("is_active", models.BooleanField(default=True, verbose_name="active")),

@@ -241,9 +241,7 @@ def test_users_are_added(browser: Client, agency: Agency) -> None:
     assert (str(user.pk), user.agency, user.is_active) == (supabase_id, agency, True)
     assert (user.is_staff, user.is_superuser) == (False, False)
     assert user.check_password(PASSWORDS["password1"])
-    html = browser.post(f"{USERS}add/", form).content.decode()
-    for error in ("user with this e-mail address already", "user with this ID already"):
-        assert error in html
+    assert "user with this ID already" in browser.post(f"{USERS}add/", form).content.decode()
 
 
 def test_only_superusers_grant_permissions(

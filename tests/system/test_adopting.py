@@ -141,10 +141,10 @@ def test_guide_copies_agencies_users_and_voices(database: Database, site: Projec
         "Would add users: 2; existing: 0",
         "Would add voices: 2; existing: 0",
         "Note: agencies without a key: 1",
-        "Note: users skipped because they have no e-mail address: 1",
-        "Note: users skipped because another user has their e-mail address: 1",
+        "Note: users skipped because they have no email address: 1",
+        "Note: users skipped because another user has their email address: 1",
         "Note: users added without an agency: 1",
-        "Nothing was changed. Add --apply to apply this.",
+        "Nothing was changed. To make these changes, add --apply.",
     ):
         assert line in lines
     everything = "SELECT a.*, u.* FROM voices.agencies a, voices.users u ORDER BY a.id, u.id"

@@ -1,6 +1,6 @@
-"""DRF's content negotiation and parser: JSON in and JSON out, whatever the caller asks for.
+"""DRF's content negotiation and JSON parser.
 
-A module of its own, because DRF loads these classes while it imports its views.
+A separate module, because DRF loads these classes while it imports its views.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from rest_framework.negotiation import DefaultContentNegotiation
 
 
 class JSONNegotiation(DefaultContentNegotiation):
-    """Return JSON whatever `Accept` says: there is no other format."""
+    """Return JSON, and ignore `Accept`, because there is no other format."""
 
     def select_renderer(self, request: Any, renderers: Any, format_suffix: object = None) -> object:
         return renderers[0], renderers[0].media_type

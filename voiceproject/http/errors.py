@@ -100,7 +100,7 @@ def _texts(detail: Any) -> Iterator[str]:
 
 
 class ErrorPage(HttpResponse):
-    """An error for a person."""
+    """An error page for people."""
 
 
 def error_response(request: HttpRequest, error: ServiceError) -> HttpResponse:

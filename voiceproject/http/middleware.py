@@ -59,7 +59,7 @@ class ErrorFormatMiddleware:
         return error_page
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Respond with 400 to filters that no database can evaluate, such as U+0000 in the admin's."""
+        """Respond with 400 to filters that the database cannot evaluate, such as U+0000 in the admin."""
         if request.method == "GET" and isinstance(error, django.db.DataError | OverflowError):
             return error_response(request, errors.InvalidRequest())
         return None

@@ -28,7 +28,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JSONFormatter(logging.Formatter):
-    """One JSON object per line.
+    """One JSON object per log line.
 
     A record's extra data is left out except `fields`: Django's is the request, whose address may be signed.
     """
@@ -53,7 +53,7 @@ FORMATTERS: dict[str, type[logging.Formatter]] = {"text": TextFormatter, "json":
 def log_uncaught_errors() -> None:
     """Log warnings and uncaught errors, which Python would print to standard error."""
     logging.captureWarnings(True)
-    sys.excepthook = lambda *error: logger.critical("The process ends", exc_info=error)
+    sys.excepthook = lambda *error: logger.critical("Uncaught error", exc_info=error)
     sys.unraisablehook = lambda args: logger.error("Ignored", exc_info=args[:3])  # type: ignore[index]
     threading.excepthook = lambda args: logger.error("A thread ended", exc_info=args[:3])  # type: ignore[arg-type]
 

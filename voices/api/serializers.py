@@ -72,14 +72,14 @@ class VoicesQuery(PageQuery):
         default="",
         allow_blank=True,
         max_length=MAX_SEARCH,
-        help_text="Words; each must be the beginning of a word in the voice's name, description, language"
-        " label, language code or provider, or be its id. Case and Latin accents do not matter.",
+        help_text="Words. Each must begin a word in the voice's name, description, language"
+        " label, language code or provider, or be the voice's id. Case and Latin accents do not matter.",
     )
     id = Values(default=list, help_text="The exact id.")
     language = Values(
         source=LANGUAGE,
         required=False,
-        help_text="A BCP 47 tag: `en` finds `en` and `en-US`; `-` finds voices without one.",
+        help_text="A BCP 47 tag: `en` finds `en` and `en-US`; `-` finds voices without a language.",
     )
     provider = Values(required=False, help_text="The exact value; `-` finds voices without one.")
     ownership = Values(required=False, help_text="The exact value; `-` finds voices without one.")
@@ -92,7 +92,7 @@ class VoicesQuery(PageQuery):
     ordering = serializers.ChoiceField(
         [sign + name for name in ORDERINGS for sign in ("", "-")],
         default="name",
-        help_text="`-` in front reverses. Nulls come last.",
+        help_text="A leading `-` reverses the order. Nulls are last.",
     )
 
     def validate_language(self, languages: list[str]) -> list[str]:
@@ -113,7 +113,7 @@ class VoiceSerializer(serializers.ModelSerializer):
     listed = serializers.BooleanField(help_text="Whether Ultravox still lists it.")
     preview_url = serializers.URLField(
         allow_null=True,
-        help_text="An `<audio>` element plays it for at least an hour. Null without a preview.",
+        help_text="An `<audio>` element can play it for at least an hour. Null if there is no preview.",
     )
 
     class Meta:
@@ -124,7 +124,7 @@ class VoiceSerializer(serializers.ModelSerializer):
 
 class VoiceWithDefinitionSerializer(VoiceSerializer):
     definition = serializers.JSONField(
-        allow_null=True, help_text="With every value masked that may be an agency's secret."
+        allow_null=True, help_text="Every value that may be an agency's secret is masked."
     )
 
     class Meta(VoiceSerializer.Meta):
@@ -133,7 +133,7 @@ class VoiceWithDefinitionSerializer(VoiceSerializer):
 
 class FacetSerializer(serializers.Serializer):
     value = serializers.CharField(allow_null=True, help_text="Null for voices without one.")
-    label = serializers.CharField(help_text="The value for people.")  # type: ignore[assignment]
+    label = serializers.CharField(help_text="Human-readable value.")  # type: ignore[assignment]
     count = serializers.IntegerField()
 
 
@@ -171,7 +171,7 @@ class RunSerializer(serializers.ModelSerializer):
 
     status = serializers.SerializerMethodField()
     started_by = serializers.SerializerMethodField(
-        help_text="The email of the user who started it, for colleagues, services and staff."
+        help_text="Email address of the user who started it; visible to colleagues, services and staff."
     )
     code = serializers.SerializerMethodField(help_text="The error's code.")
     message = serializers.SerializerMethodField(help_text="The outcome, for people.")

@@ -90,7 +90,7 @@ class VoicesView(ReadView):
 
 @extend_schema_view(get=extend_schema(operation_id="functions_voices_list"))
 class VoicesListView(VoicesView):
-    """List voices, under the name that a client of Supabase's edge functions calls."""
+    """List voices, at the address that supabase-js requests for the function `voices-list`."""
 
     ignored_parameters = ("forceFunctionRegion",)  # supabase-js sends it if a region is set
 
@@ -154,7 +154,7 @@ class SyncVoicesView(ApiView):
     http_method_names = ["post", "options"]
 
     def handle_exception(self, exc: Exception) -> Response:
-        """Report any database error as `save_failed`, also one while the caller is authenticated."""
+        """Report any database error as `save_failed`, including errors during authentication."""
         return super().handle_exception(SaveFailed() if isinstance(exc, django.db.Error) else exc)
 
     @extend_schema(

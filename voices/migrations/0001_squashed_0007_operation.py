@@ -9,7 +9,7 @@ ANSWERS = ("2xx", "3xx", "4xx", "429", "5xx")
 
 
 def schedule_sync(apps, schema_editor):
-    """Schedule the sync once: what an operator changes about it stays that way."""
+    """Schedule the sync once, so that an operator's changes to it stay."""
     interval_model = apps.get_model("django_celery_beat", "IntervalSchedule")
     task_model = apps.get_model("django_celery_beat", "PeriodicTask")
     interval, _ = interval_model.objects.get_or_create(every=HOURS, period="hours")

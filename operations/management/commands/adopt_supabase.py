@@ -63,4 +63,4 @@ class Command(BaseCommand):
             names = ", ".join(dependents)
             self.stdout.write(f"Note: these refer to the old table, which no sync updates: {names}")
         if not apply:
-            self.stdout.write("Nothing was changed. Add --apply to apply this.")
+            self.stdout.write("Nothing was changed. To make these changes, add --apply.")

@@ -122,7 +122,7 @@ async function sync() {
 button?.addEventListener("click", sync);
 
 /**
- * Show the last syncs now and then, including those that colleagues or the schedule started.
+ * Show the last syncs, and poll for new ones, including those that colleagues or the schedule start.
  *
  * @param {number} [delay]  In milliseconds.
  */

@@ -565,7 +565,7 @@ export class VoicePicker extends HTMLElement {
 		this.#get(".more").addEventListener("click", () => this.#loadMore());
 		this.#get(".skip").addEventListener("click", () => this.#get(".end").focus());
 		this.#internals.setFormValue("");
-		this.#root.addEventListener("input", (event) => event.stopPropagation()); // #select sends its own
+		this.#root.addEventListener("input", (event) => event.stopPropagation()); // #select sends another
 		for (const type of ["voice-play", "voice-error"]) {
 			this.#root.addEventListener(type, (event) => this.#forwardEvent(event));
 		}
@@ -666,7 +666,7 @@ export class VoicePicker extends HTMLElement {
 		this.#setValue(String(id ?? ""));
 	}
 
-	/** @type {Client["accessToken"]} Returns the user's token, if there is no session. */
+	/** @type {Client["accessToken"]} Returns the user's token. Not needed with a session. */
 	get accessToken() {
 		return this.#client.accessToken;
 	}
