@@ -289,18 +289,6 @@ def test_logs_contain_no_secrets(site: Site, no_upstream: Nginx) -> None:
 
 # Browsers
 
-HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Strict-Transport-Security": "max-age=31536000",
-}
-POLICY = (
-    "default-src 'self'; img-src 'self' data:; object-src 'none'; media-src 'self' https:;"
-    " base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
-)
-
 
 def test_login_over_https(site: Site) -> None:
     url = site.nginx.https_url + LOGIN
@@ -311,21 +299,11 @@ def test_login_over_https(site: Site) -> None:
         form = {"csrfmiddlewaretoken": token, "username": "user@example.com", "password": PASSWORD}
         response = browser.post(url, data=form, headers={"Referer": url}, allow_redirects=False)
     assert response.status_code == 302
-    assert {name: response.headers[name] for name in HEADERS} == HEADERS
-    directives = response.headers["Content-Security-Policy"].split("; ")
-    assert sorted(directives) == sorted(POLICY.split("; "))
+    assert response.headers["Strict-Transport-Security"] == "max-age=31536000"
     cookies = dict(line.split("=", 1) for line in response.raw.headers.getlist("Set-Cookie"))
     assert set(cookies) == {"csrftoken", "sessionid"}
     assert all("; Secure" in rest and "; SameSite=Lax" in rest for rest in cookies.values())
     assert "; HttpOnly" in cookies["sessionid"]
-
-
-def test_only_public_files_are_compressed(site: Site) -> None:
-    """The size of other responses could reveal secrets."""
-    for path in ("/static/admin/css/base.css", "/api/schema/"):
-        response = requests.get(site.url + path, timeout=10)
-        assert (response.status_code, len(response.content) > 2000) == (200, True)
-        assert ("Content-Encoding" in response.headers) is path.startswith("/static/")
 
 
 def test_http_2_limits_the_body(site: Site) -> None:
