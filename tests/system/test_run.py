@@ -127,17 +127,3 @@ def test_ctrl_c_during_the_first_sync(clone: Clone, ultravox: Ultravox) -> None:
     assert wait_for(clone.password, 60, "the password")
     assert "isn't responding" not in clone.log()
     assert f"Source  {ultravox.url}\n" in clone.log()
-
-
-def test_faults_are_reported_without_a_trace(clone: Clone) -> None:
-    nowhere = f"postgres://127.0.0.1:{free_port()}/x"
-    (clone.folder / ".env").write_text("DJANGO_LOG_LEVEL=INFO\n")
-    for message, environment in {
-        "DJANGO_SECRET_KEY is not set": {},
-        "CREDENTIALS_KEYS is not set": {"DJANGO_DEBUG": "true"},
-        "The database can't be reached": {"DJANGO_DEBUG": "true", "DATABASE_URL": nowhere},
-    }.items():
-        assert clone.run(**environment).wait(20) == 1
-        assert clone.log().startswith("make run: ")
-        assert message in clone.log()
-        assert "Traceback" not in clone.log()
