@@ -26,7 +26,6 @@ pytestmark = pytest.mark.nightly
 BASE = "docker.io/library/python:3.11-slim-bookworm"
 PACKAGES = "ca-certificates,python3,python3-venv"
 TLS = "/etc/ssl/certs:/etc/ssl/certs:ro"  # for pip
-CODE = ("agencies", "operations", "ultravox", "voiceproject", "voices")
 SECRET = "a-secret-in-dot-env"
 HOST = {"Host": "voices.example.com"}
 
@@ -39,7 +38,11 @@ class Image:
         self._buildah = [find("buildah", "buildah crun"), *storage, "--storage-driver", "vfs"]
         self._create_base(folder / "base")
         context = folder / "context"
-        copy_project(context)
+        ignored = shutil.ignore_patterns(".git", ".venv*", "node_modules", "*cache*")
+        shutil.copytree(ROOT, context, ignore=ignored)
+        (context / "manage.py").chmod(0o600)  # like a clone by root with a strict umask
+        for name in (".env", "voices/.env", "deploy/.env", "db.sqlite3"):
+            (context / name).write_text(f"A={SECRET}")
         options = ("--quiet", "--format", "docker", "--isolation", "chroot", "--pull-never")
         dockerfile = str(context / "deploy/Dockerfile")
         self("bud", *options, "-v", TLS, "--file", dockerfile, "--tag", "app", str(context))
@@ -67,17 +70,6 @@ class Image:
         shutil.rmtree(folder)
 
 
-def copy_project(folder: Path) -> None:
-    """Copy the project, with files that the image must not contain."""
-    for name in (*CODE, "deploy", "tests/support"):
-        shutil.copytree(ROOT / name, folder / name)
-    for name in ("manage.py", "gunicorn.conf.py", "requirements.txt", ".dockerignore"):
-        shutil.copy(ROOT / name, folder)
-    (folder / "manage.py").chmod(0o600)  # like a clone by root with a strict umask
-    for name in (".env", "voices/.env", "deploy/.env", "db.sqlite3"):
-        (folder / name).write_text(f"A={SECRET}")
-
-
 def call(*command: str) -> str:
     done = run(*command)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -94,7 +86,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
 def test_image_contains_only_what_it_needs(image: Image) -> None:
     assert image.config["User"] == "10001:10001"
     names = {file.name for file in (image.files / "app").iterdir()} - {"__pycache__"}
-    assert names == {*CODE, "manage.py", "gunicorn.conf.py"}
+    code = {"agencies", "operations", "ultravox", "voiceproject", "voices"}
+    assert names == code | {"manage.py", "gunicorn.conf.py"}
     assert SECRET not in json.dumps(image.config)
     for folder in (image.files / "app", image.files / "venv"):
         assert not [file for file in folder.rglob(".env*") if file.is_file()]

@@ -25,7 +25,7 @@ SECRETS = {name: ENVIRONMENT[name] for name in ("DJANGO_SECRET_KEY", "CREDENTIAL
 
 
 class Clone:
-    """A clone of the project in a path with a space, and the processes that were started there."""
+    """A clone of the project in a path with a space, and `make run` there."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -33,10 +33,10 @@ class Clone:
         ignored = shutil.ignore_patterns("__pycache__")
         for name in FOLDERS:
             shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-        for name in ("manage.py", "gunicorn.conf.py", "Makefile"):
+        for name in ("manage.py", "gunicorn.conf.py"):
             shutil.copy(ROOT / name, folder)
 
-    def run(self, **environment: str) -> subprocess.Popen[str]:
+    def run(self, **environment: str) -> None:
         """Start `make run` without the virtual environment and the tests' variables."""
         self.url = f"http://127.0.0.1:{(port := free_port())}"
         with (self.folder / "log").open("w") as file:
@@ -51,7 +51,12 @@ class Clone:
                 start_new_session=True,
             )
         self.processes.append(process)
-        return process
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """Press Ctrl-C, which signals all processes of the terminal, and return the exit status."""
+        process = self.processes.pop()
+        os.killpg(process.pid, number)
+        return process.wait(8)  # Ultravox has 10 seconds to respond
 
     def log(self) -> str:
         return (self.folder / "log").read_text()
@@ -63,24 +68,15 @@ class Clone:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Iterator[Clone]:
-    folder = tmp_path / "with a space"
-    folder.mkdir()
-    clone = Clone(folder)
+    clone = Clone(tmp_path / "with a space")
     yield clone
-    for process in clone.processes:
-        if process.poll() is None:
-            stop(process)
-
-
-def stop(process: subprocess.Popen[str], number: int = signal.SIGINT) -> int:
-    """Press Ctrl-C, which signals all processes of the terminal, and return the exit status."""
-    os.killpg(process.pid, number)
-    return process.wait(8)  # Ultravox has 10 seconds to respond
+    while clone.processes:
+        clone.stop()
 
 
 @pytest.mark.entry_point
 def test_it_syncs_and_serves(clone: Clone) -> None:
-    process = clone.run()
+    clone.run()
     password = wait_for(clone.password, 60, "the password")
     login = {"email": "admin@example.com", "password": password}
     browser = requests.Session()  # its connection stays open
@@ -91,7 +87,7 @@ def test_it_syncs_and_serves(clone: Clone) -> None:
     assert len(files) >= 2
     assert {file.stat().st_mode & 0o077 for file in files} == {0}
     wait_for(lambda: "beat: Starting" in clone.log(), 30, "beat")
-    assert stop(process) == 0
+    assert clone.stop() == 0
     for text in ("SIGKILL", "Traceback", "ERROR"):
         assert text not in clone.log()
 
@@ -103,13 +99,13 @@ def test_it_keeps_data(clone: Clone, migrated: Database) -> None:
     project = Project(Database.create(clone.folder, migrated), clone.folder)
     add_user(project, add_agency(project, key=sandbox.API_KEY))
     add_agency(project, name="Other", key="a key of another account")
-    process = clone.run()
+    clone.run()
     wait_for(lambda: "Login   your existing account" in clone.log(), 60, "the start")
     assert "voices from the sandbox" in clone.log()
     assert (clone.folder / ".env").read_text() == environment
     assert project.database.rows("SELECT email FROM users") == [("user@example.com",)]
     # Closing the terminal
-    assert stop(process, signal.SIGHUP) == 0
+    assert clone.stop(signal.SIGHUP) == 0
     with pytest.raises(requests.ConnectionError):
         requests.get(clone.url, timeout=5)
 
@@ -117,9 +113,9 @@ def test_it_keeps_data(clone: Clone, migrated: Database) -> None:
 def test_ctrl_c_during_the_first_sync(clone: Clone, ultravox: Ultravox) -> None:
     ultravox.hold_after(0)
     environment = {"ULTRAVOX_API_URL": ultravox.url, "ULTRAVOX_API_KEY": API_KEY}
-    process = clone.run(**environment)
+    clone.run(**environment)
     ultravox.wait_for_requests(1, 30)
-    assert stop(process) == 130
+    assert clone.stop() == 130
     assert clone.password() is None
     # The next start shows the password.
     ultravox.release()
