@@ -38,7 +38,7 @@ class Image:
         self._buildah = [find("buildah", "buildah crun"), *storage, "--storage-driver", "vfs"]
         self._create_base(folder / "base")
         context = folder / "context"
-        ignored = shutil.ignore_patterns(".git", ".venv*", "node_modules", "*cache*")
+        ignored = shutil.ignore_patterns(".git", ".venv*", ".*_cache", "node_modules")
         shutil.copytree(ROOT, context, ignore=ignored)
         (context / "manage.py").chmod(0o600)  # like a clone by root with a strict umask
         for name in (".env", "voices/.env", "deploy/.env", "db.sqlite3"):

@@ -34,6 +34,7 @@ FORMS = {
 IN_DEFINITION = {"definition url", "definition header", "definition body"}
 SEED = """
 import json, os
+from cryptography.fernet import Fernet
 from agencies.models import Agency, User
 secrets = json.loads(os.environ["SECRETS"])
 for name in ("working", "rejected", "undecryptable"):
@@ -41,6 +42,8 @@ for name in ("working", "rejected", "undecryptable"):
     user = User.objects.create_user(f"{name}@example.com", secrets["password"], agency=agency)
     user.is_staff = user.is_superuser = name == "working"
     user.save()
+key = Fernet(Fernet.generate_key()).encrypt(secrets["undecryptable key"].encode()).decode()
+Agency.objects.filter(name="undecryptable").update(encrypted_key=key)
 """
 RUN_TASK = "from voices.tasks import sync_voices; [sync_voices.apply() for _ in range(3)]"
 
@@ -80,9 +83,12 @@ class Drive:
             "headers": {"Authorization": markers["definition header"]},
             "body": {"unknown": [markers["definition body"]]},
         }
-        preview_url = f"{ultravox.url}/api/voices/v/preview"
-        self.voice: dict[str, Any] = {"voiceId": "v", "name": "V", "previewUrl": preview_url}
-        self.voice["definition"] = {"generic": generic}
+        self.voice = {
+            "voiceId": "v",
+            "name": "V",
+            "previewUrl": f"{ultravox.url}/api/voices/v/preview",
+            "definition": {"generic": generic},
+        }
         ultravox.voices = [self.voice]
         ultravox.keys = {markers["working key"], markers["new key"]}
         elsewhere = f"127.0.0.1:{listener.port}"
@@ -107,15 +113,10 @@ class Drive:
             url = re.sub("//([^@/]*@)?", with_password, self.database.url)
             self.project.environment["DATABASE_URL"] = url
         assert self.manage("shell", "-c", SEED, SECRETS=json.dumps(markers)) == 0
-        key = Fernet(Fernet.generate_key()).encrypt(markers["undecryptable key"].encode()).decode()
-        change = f"UPDATE agencies SET ultravox_api_key = '{key}' WHERE name = 'undecryptable'"
-        self.database.rows(change)
+        self.agencies = dict(self.database.rows("SELECT name, id FROM agencies"))
         self.url = self.project.serve("--workers=1", "--log-level=debug", "--access-logfile=-")
         self.http = requests.Session()
         self.http.hooks["response"].append(self._add_response)
-
-    def agency_id(self, name: str) -> str:
-        return str(self.database.value(f"SELECT id FROM agencies WHERE name = '{name}'"))
 
     def manage(self, *arguments: str, **environment: Any) -> int:
         done = self.project.manage(*arguments, **environment)
@@ -215,7 +216,7 @@ def use_admin(drive: Drive) -> None:
     markers, login = drive.markers, {"username": "working@example.com"}
     drive.submit(LOGIN, **login, password=markers["wrong password"])
     drive.submit(LOGIN, **login, password=markers["password"])
-    agency = f"/admin/agencies/agency/{drive.agency_id('working')}/change/"
+    agency = f"/admin/agencies/agency/{drive.agencies['working']}/change/"
     drive.submit(agency, name="", new_key=markers["new key"])
     drive.submit(agency, name="working", new_key=markers["new key"])
     for page in ("agencies/agency/", "voices/voice/v/change/", "voices/syncrun/"):
@@ -226,7 +227,9 @@ def run_commands(drive: Drive) -> None:
     assert drive.manage("doctor") == 1
     assert drive.manage("sync_voices", "-v", "3", "--traceback") == 0
     for name in ("rejected", "undecryptable"):
-        assert drive.manage("sync_voices", "--traceback", "--agency", drive.agency_id(name)) == 1
+        assert (
+            drive.manage("sync_voices", "--traceback", "--agency", str(drive.agencies[name])) == 1
+        )
 
 
 def let_the_database_fail(drive: Drive) -> None:
