@@ -22,28 +22,27 @@ class Nginx:
     """nginx in front of the servers at `upstreams`, with its own `url` and `https_url`."""
 
     def __init__(
-        self, upstreams: str | Sequence[str], folder: Path, changes: Mapping[str, str] | None = None
+        self, upstreams: Sequence[str], folder: Path, changes: Mapping[str, str] | None = None
     ) -> None:
-        nginx, openssl = find("nginx", "nginx-light"), find("openssl")
+        nginx = find("nginx", "nginx-light")
         self.folder = folder / "nginx"
         self.folder.mkdir()
         self.certificate = self.folder / "certificate.pem"
-        command = [openssl, *CREATE_CERTIFICATE.split()[1:]]
+        command = CREATE_CERTIFICATE.split()
         subprocess.run(command, cwd=self.folder, capture_output=True, check=True)
         http, https = free_port(), free_port()
         self.url, self.https_url = f"http://127.0.0.1:{http}", f"https://127.0.0.1:{https}"
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        temporary = "".join(f"{kind}_temp_path {self.folder}/{kind};" for kind in kinds)
-        upstreams = [upstreams] if isinstance(upstreams, str) else upstreams
+        temporary = "".join(f"{kind}_temp_path {kind};" for kind in kinds)
         servers = " ".join(f"server {urlsplit(upstream).netloc};" for upstream in upstreams)
         text = CONFIGURATION
         for old, new in {
             "user www-data;": "" if os.geteuid() else "user root;",
-            "/run/": f"{self.folder}/",
-            "/var/log/nginx/error.log": f"{self.folder}/error.log",
-            "/var/log/nginx/access.log": f"{self.folder}/access.log",
-            "/etc/nginx/tls/certificate.pem": str(self.certificate),
-            "/etc/nginx/tls/key.pem": str(self.certificate),
+            "/run/": "",
+            "/var/log/nginx/error.log": "error.log",
+            "/var/log/nginx/access.log": "access.log",
+            "/etc/nginx/tls/certificate.pem": "certificate.pem",
+            "/etc/nginx/tls/key.pem": "certificate.pem",
             "http {": f"http {{ {temporary}",
             "server 127.0.0.1:8000;": servers,
             "listen 80 ": f"listen 127.0.0.1:{http} ",
@@ -53,24 +52,19 @@ class Nginx:
             assert text.count(old) == 1, old
             text = text.replace(old, new)
         (self.folder / "nginx.conf").write_text(text)
-        start_log = str(self.folder / "start.log")  # used until the configuration is read
-        self.command = [nginx, "-p", str(self.folder), "-c", "nginx.conf", "-e", start_log]
+        options = ("-e", "start.log", "-g", "daemon off;")
+        self.command = [nginx, "-p", str(self.folder), "-c", "nginx.conf", *options]
 
     def __enter__(self) -> Self:
-        self.process = subprocess.Popen([*self.command, "-g", "daemon off;"])
+        self.process = subprocess.Popen(self.command)
         pid = self.folder / "nginx.pid"
         wait_for(lambda: pid.exists() or self.process.poll() is not None, what="nginx")
-        assert self.process.poll() is None, self.check()
+        assert self.process.poll() is None, self.logs()
         return self
 
     def __exit__(self, *error: object) -> None:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(10)
-
-    def check(self) -> str:
-        """Return the output of `nginx -t`."""
-        done = subprocess.run([*self.command, "-t"], capture_output=True, text=True, check=False)
-        return done.stderr
 
     def logs(self) -> str:
         return "".join(file.read_text() for file in sorted(self.folder.glob("*.log")))

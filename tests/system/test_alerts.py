@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tests.support.project import ROOT
+from tests.support.project import ROOT, on_sqlite
 from tests.support.tools import find, run
 
 RULES = ROOT / "deploy/alerts.yml"
 
 
+@on_sqlite
 def test_prometheus_raises_each_alert_when_it_should() -> None:
     done = run(find("promtool", "prometheus"), "test", "rules", "tests/support/alerts.yml")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -26,6 +27,7 @@ def test_the_rules_use_metrics_that_exist(settings: Any) -> None:
     assert used <= set(re.findall(r"^(voices_\w+)", metrics, re.MULTILINE))
 
 
+@on_sqlite
 def test_the_docs_explain_each_alert() -> None:
     names = re.findall(r"alert: (\w+)", RULES.read_text())
     explained = (ROOT / "docs/operations.md").read_text()

@@ -31,11 +31,15 @@ def rows(project: Project) -> list[tuple[Any, ...]]:
     return project.database.rows("SELECT * FROM ultravox_voices ORDER BY id")
 
 
-@pytest.mark.entry_point
 @pytest.mark.parametrize(
     ("number", "status", "output"),
     [
-        (signal.SIGINT, 130, "CommandError: Interrupted. Nothing was changed.\n"),
+        pytest.param(
+            signal.SIGINT,
+            130,
+            "CommandError: Interrupted. Nothing was changed.\n",
+            marks=pytest.mark.entry_point,
+        ),
         (signal.SIGTERM, 143, ""),
     ],
 )

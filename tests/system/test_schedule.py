@@ -61,6 +61,7 @@ def test_beat_connects_to_no_broker() -> None:
     assert app.connection_for_write().transport_cls == "memory"
 
 
+@pytest.mark.entry_point
 def test_sync_that_was_due_while_beat_was_down_runs_at_its_start(site: Project) -> None:
     assert tasks(site) == EVERY_SIX_HOURS
     add_agency(site)

@@ -1,10 +1,7 @@
 """The settings, from an operator's environment and `.env`."""
 
 import itertools
-import json
-import logging
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -16,9 +13,7 @@ import jwt
 import pytest
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
-from django.utils.module_loading import import_string
 
-from agencies.hashers import Argon2PasswordHasher
 from tests.support.environment import (
     CREDENTIALS_KEY,
     ENVIRONMENT,
@@ -54,18 +49,14 @@ DEFAULTS = {
     "ULTRAVOX_TIMEOUT": 10,
     "ULTRAVOX_DEADLINE": 50,
     "CORS_ALLOWED_ORIGINS": [],
-    "CORS_ALLOW_ALL_ORIGINS": False,
-    "HTTPS": False,
-    "LOG_LEVEL": logging.INFO,
     "STALE_HOURS": 24,
     "SYNC_HISTORY_DAYS": 90,
     "RATE_LIMIT_PREVIEW": "600/min",
 }
 
 
-@pytest.mark.parametrize("value", ["", " "])
-def test_empty_variable_counts_as_unset(load: Load, value: str) -> None:
-    settings = load(**dict.fromkeys(ENVIRONMENT, value) | SECRET_KEY)
+def test_empty_variable_counts_as_unset(load: Load) -> None:
+    settings = load(**dict.fromkeys(ENVIRONMENT, " ") | SECRET_KEY)
     assert {name: settings[name] for name in DEFAULTS} == DEFAULTS
 
 
@@ -75,43 +66,23 @@ def test_secret_key_is_required_without_debug(load: Load) -> None:
     assert load(DJANGO_DEBUG="on")["SECRET_KEY"]
 
 
-def test_process_with_wrong_settings_ends_with_one_line() -> None:
-    command = [sys.executable, "manage.py", "check"]
-    environment = os.environ | ENVIRONMENT | {"DJANGO_DEBUG": "perhaps"}
-    del environment["DJANGO_SETTINGS_MODULE"]
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout) == (1, "")
-    [line] = done.stderr.splitlines()
-    assert line.startswith("manage.py: ")
-    assert "DJANGO_DEBUG" in line
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("DJANGO_DEBUG", "perhaps"),
-        ("DJANGO_TRUSTED_PROXIES", "-1"),
         ("DJANGO_LOG_LEVEL", "loud"),
-        ("LOG_FORMAT", "yaml"),
         ("DATABASE_URL", "db.sqlite3"),
         ("DATABASE_SCHEMA", "pg_catalog"),
         ("CACHE_URL", "redis://:secret/word@cache:6379/1"),
         ("SUPABASE_URL", "project.supabase.co"),
         ("ULTRAVOX_API_URL", "ftp://api.ultravox.ai"),
-        ("ULTRAVOX_API_URL", "http://[::"),
-        ("ULTRAVOX_TIMEOUT", "ten seconds"),
         ("ULTRAVOX_DEADLINE", "0"),
         ("SYNC_PING_URL", "hc-ping.com/secret"),
         ("ADMINS", "ada"),
         ("EMAIL_URL", "submission://user:secret/word@mail:587"),
         ("STALE_HOURS", "0"),
-        ("STALE_HOURS", "1e9"),
         ("SYNC_HISTORY_DAYS", "-1"),
-        ("SYNC_HISTORY_DAYS", "1000000"),
         ("SENTRY_DSN", "secret"),
-        ("RATE_LIMIT_TOKEN", "0/min"),
         ("RATE_LIMIT_FAILED", "5/fortnight"),
         ("LOGIN_LOCK_MINUTES", "-5"),
     ],
@@ -128,6 +99,14 @@ def test_error_names_the_malformed_variable(load: Load, name: str, value: str) -
 
 # Spaces, slashes and quotes
 
+TIDY: dict[str, Any] = {
+    "ALLOWED_HOSTS": ["voices.example.com", "localhost"],
+    "CREDENTIALS_KEYS": [CREDENTIALS_KEY, CREDENTIALS_KEY],
+    "SERVICE_API_KEYS": ["one", "two", "three"],
+    "SUPABASE_URL": "https://abcdefgh.supabase.co",
+    "ULTRAVOX_API_URL": "https://api.example.com/base",
+    "CORS_ALLOWED_ORIGINS": ["https://a.example.com", "http://localhost:3000"],
+}
 UNTIDY = SECRET_KEY | {
     "DJANGO_ALLOWED_HOSTS": " voices.example.com ,localhost , ",
     "CREDENTIALS_KEYS": f" {CREDENTIALS_KEY} , {CREDENTIALS_KEY},",
@@ -135,14 +114,6 @@ UNTIDY = SECRET_KEY | {
     "SUPABASE_URL": " https://abcdefgh.supabase.co/ ",
     "ULTRAVOX_API_URL": "https://api.example.com/base// ",
     "CORS_ALLOWED_ORIGINS": " https://a.example.com/ ,http://localhost:3000 , ",
-}
-TIDY = {
-    "ALLOWED_HOSTS": ["voices.example.com", "localhost"],
-    "CREDENTIALS_KEYS": [CREDENTIALS_KEY, CREDENTIALS_KEY],
-    "SERVICE_API_KEYS": ["one", "two", "three"],
-    "SUPABASE_URL": "https://abcdefgh.supabase.co",
-    "ULTRAVOX_API_URL": "https://api.example.com/base",
-    "CORS_ALLOWED_ORIGINS": ["https://a.example.com", "http://localhost:3000"],
 }
 
 
@@ -158,20 +129,13 @@ def test_env_file_may_have_spaces_slashes_and_quotes(tmp_path: Path) -> None:
     for (name, value), quote in zip(UNTIDY.items(), quotes, strict=False):
         lines.append(f"{name}={quote}{value}{quote}")
     (tmp_path / ".env").write_text("\n".join(lines))
-    code = f"""
-import json
-from voiceproject import settings
-print(json.dumps({{name: getattr(settings, name) for name in {[*TIDY, "ULTRAVOX_TIMEOUT"]}}}))
-"""
+    names = [*TIDY, "ULTRAVOX_TIMEOUT"]
+    code = f"from voiceproject import settings; print([getattr(settings, n) for n in {names}])"
     environment = {"PATH": os.environ["PATH"], "ULTRAVOX_TIMEOUT": "4.5"}
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.PIPE,
-        check=True,
+    output = subprocess.check_output(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, text=True
     )
-    assert json.loads(done.stdout) == TIDY | {"ULTRAVOX_TIMEOUT": 4.5}  # the environment wins
+    assert output == f"{[*TIDY.values(), 4.5]}\n"  # the environment wins
 
 
 # Production
@@ -183,16 +147,13 @@ PUBLIC = ENVIRONMENT | {
 }
 
 
-def test_public_host_turns_https_on(load: Load) -> None:
-    settings = load(**PUBLIC)
+@pytest.mark.parametrize("proxies", ["0", "1"])
+def test_public_host_turns_https_on(load: Load, proxies: str) -> None:
+    settings = load(**PUBLIC | {"DJANGO_TRUSTED_PROXIES": proxies})
     for name in ("SECURE_SSL_REDIRECT", "SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE"):
         assert settings[name], name
     assert settings["SECURE_HSTS_SECONDS"] == 31_536_000
-
-
-@pytest.mark.parametrize("proxies", ["0", "1"])
-def test_only_a_trusted_proxy_may_claim_https(load: Load, proxies: str) -> None:
-    settings = load(**PUBLIC | {"DJANGO_TRUSTED_PROXIES": proxies})
+    # Only a trusted proxy may claim it.
     assert ("SECURE_PROXY_SSL_HEADER" in settings) is (proxies == "1")
 
 
@@ -220,27 +181,6 @@ def test_check_deploy(
     for name, value in load(**PUBLIC | variables).items():
         if name not in ("DATABASES", "CACHES", "LOGGING", "INSTALLED_APPS"):
             setattr(settings, name, value)
-    found = [
-        message
-        for message in run_checks(include_deployment_checks=True)
-        if not message.is_silenced()
-    ]
+    found = [each for each in run_checks(include_deployment_checks=True) if not each.is_silenced()]
     assert [message.id for message in found] == expected
     assert not any(value in str(found) for value in variables.values() if len(value) > 1)
-
-
-def test_passwords_are_hashed_with_argon2(load: Load) -> None:
-    hashers = [import_string(name) for name in load(**SECRET_KEY)["PASSWORD_HASHERS"]]
-    assert hashers[0] is Argon2PasswordHasher
-    assert Argon2PasswordHasher().encode("one", "salt" * 4).startswith("argon2$argon2id$")
-
-
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
-def test_requirements_are_pinned_by_hash(name: str) -> None:
-    text = (ROOT / name).read_text().replace("\\\n", " ")
-    lines = re.findall(r"^ *([^#\s].*?) *(?:    #.*)?$", text, re.MULTILINE)
-    pin = r"[A-Za-z0-9._-]+(\[[a-z0-9,._-]+\])?==\S+( ;.*?)?(\s+--hash=sha256:[0-9a-f]{64})+"
-    assert [line for line in lines if not re.fullmatch(pin, line)] == []
-    pinned = {re.split(r"\[|==", line)[0].lower() for line in lines}
-    source = (ROOT / name).with_suffix(".in").read_text().lower()
-    assert set(re.findall(r"^[a-z][a-z0-9._-]*", source, re.MULTILINE)) <= pinned
