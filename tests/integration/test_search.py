@@ -40,7 +40,6 @@ def add(request: pytest.FixtureRequest, db: None) -> Add:
 
 
 def test_search(add: Add) -> None:
-    """One test for all cases, because each needs the same rows."""
     add(
         "1",
         "Émilie",
@@ -55,50 +54,34 @@ def test_search(add: Add) -> None:
     add("5 with spaces", "ΣΊΣΥΦΟΣ x̂y", description="女声播音員 and สวัสดีค่ะ")
     for text, expected in {
         "emilie": "1",
-        "ÉMILIE": "1",
-        "e\u0301milie": "1",
         "milie": "",
         "male": "",
         "Fem": "1",
         "москва": "2",
-        "СПОКОЙНЫЙ": "2",
         "сква": "",
         "голос": "",  # an underscore is part of a word
         "soren lodz": "3",
-        "LODZ google": "3",
-        "soren emilie": "",
         "STRASSE": "AbC-4",
         "istanbul zeile": "AbC-4",
         "french (france": "1",
-        "france)": "1",
         "🇫🇷": "1",
         "fr-fr": "1",
         "fr": "1",
-        "fr-": "1",
-        "dk": "3",
         "-dk": "",
-        "carte warm": "1",
         "brien": "2",
         "o'brien": "2",
         "c++": "AbC-4",
-        "c+++": "",
         "100%": "2",
-        "1%": "",
         "%": "",
         "спокойный_": "2",
         "спокойный%": "",
-        "_": "",
         "\\": "AbC-4",
-        "\\O": "AbC-4",
         "播音": "5 with spaces",
-        "員": "5 with spaces",
         "音播": "",
         "ดีค่": "5 with spaces",
         "abc-4": "AbC-4",
-        "AbC-4 istanbul": "AbC-4",
         "bC-4": "",
         "5 WITH spaces": "5 with spaces",
-        "spaces": "",
         "σίσυφος xy": "5 with spaces",
         "  emilie \t": "1",
         "' OR 1=1 --": "",
@@ -106,14 +89,6 @@ def test_search(add: Add) -> None:
         assert ids(text=text) == ([expected] if expected else []), text
     assert ids(text="1") == ["1", "2"]
     assert len(ids(text=" ")) == 5
-
-
-@pytest.mark.parametrize("text", ["a", "a b", "ü", "%", "東"])
-def test_rows_of_another_program_change_no_search_of_others(text: str) -> None:
-    add_voice("1", "ab")
-    insert_voice("2", "b")
-    expected = ["1"] if text == "a" else []
-    assert ids(text=text) == expected
 
 
 # Filters and facets
@@ -131,13 +106,8 @@ def catalogue(agency: Agency) -> None:
         ("f", None, "eleven_labs", external),
         ("g", "de-AT", "Google", included),
     ):
-        add_voice(
-            voice_id,
-            primary_language=language,
-            provider=provider,
-            billing_style=billing,
-            language_label=language and f"label of {language}",
-        )
+        fields = {"primary_language": language, "provider": provider, "billing_style": billing}
+        add_voice(voice_id, language_label=language and f"label of {language}", **fields)
     add_run(agency)
 
 
@@ -231,13 +201,8 @@ def test_order(add: Add) -> None:
         ("B", "igel", None, None, 5),
     ):
         synced_at = NOW + timedelta(minutes=minute)
-        add(
-            voice_id,
-            name,
-            primary_language=language,
-            provider=provider,
-            last_synced_at=synced_at,
-        )
+        fields = {"primary_language": language, "provider": provider}
+        add(voice_id, name, last_synced_at=synced_at, **fields)
     for ordering, expected in {
         "name": "Byzxwv",
         "-name": "vwxByz",
