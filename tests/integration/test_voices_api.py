@@ -9,7 +9,6 @@ import pytest
 import time_machine
 from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from agencies.models import Agency, User
 from sandbox.catalogue import make_voices
@@ -135,8 +134,7 @@ def test_parameters_reach_the_search(get: Any, agency: Agency) -> None:
     for query, expected in (
         ({"language": "zh_cn"}, "a"),  # no language tag, but a voice has it
         ({"language": "EN"}, "b"),
-        ({"provider": ["LMNT", "other"]}, "a"),
-        ({"billing_style": "x"}, "b"),
+        ({"provider": ["LMNT", "other"], "billing_style": "-"}, "a"),
         ({"ownership": "private"}, "c"),
         ({"listed": "true"}, ""),
         ({"listed": "false", "ordering": "-name"}, "cba"),
@@ -144,20 +142,6 @@ def test_parameters_reach_the_search(get: Any, agency: Agency) -> None:
         ({"search": "EN"}, "b"),
     ):
         assert "".join(voice["id"] for voice in get(**query)["results"]) == expected, query
-
-
-@pytest.mark.parametrize("address", [LIST, f"{LIST}?search=v", RUNS])
-def test_the_number_of_queries_is_constant(client: Client, user: User, address: str) -> None:
-    def count(size: int) -> int:
-        with CaptureQueriesContext(connection) as queries:
-            client.get(address, {"page_size": size}, headers=bearer(user))
-        return len(queries)
-
-    few = count(1)
-    for number in range(60):
-        add_private_voice(f"v{number}", user.agency, primary_language=f"l{number}")
-        add_run(user.agency, user=user)
-    assert count(1) == count(60) == few <= 8
 
 
 # Addresses

@@ -105,13 +105,6 @@ class _Handler(BaseHTTPRequestHandler):
 
 def claims(user: str, /, **changes: Any) -> dict[str, Any]:
     """Return the claims of a signed-in user; a change to None removes the claim."""
-    now = int(time.time())
-    full = {
-        "sub": user,
-        "aud": "authenticated",
-        "role": "authenticated",
-        "exp": now + 3600,
-        "iat": now,
-        "email": "user@example.com",
-    }
-    return {name: value for name, value in (full | changes).items() if value is not None}
+    full: dict[str, Any] = {"sub": user, "exp": int(time.time()) + 3600}
+    full |= dict.fromkeys(("aud", "role"), "authenticated") | changes
+    return {name: value for name, value in full.items() if value is not None}
