@@ -286,32 +286,20 @@ def test_voices_staff_view_and_sync(assistant: User, agency: Agency, ultravox: U
 # All pages
 
 
-# Forbidden by the content security policy
-INLINE = re.compile(
-    r'<style|<script(?![^>]*\s(src=|type="[^"]*json"))|<\w[^>]*\s(style|on\w+)='
-    r'|\s(src|action)="(https?:)?//|="\s*javascript:',
-    re.IGNORECASE,
-)
-
-
-def test_every_page_obeys_the_content_security_policy(browser: Client, user: User) -> None:
+def test_every_page_opens(browser: Client, user: User) -> None:
     task = PeriodicTask.objects.get(task="voices.sync_voices")
     assert (task.enabled, str(task.schedule)) == (True, "<freq: 6.00 hours>")
     run, agency = add_run(None), f"{AGENCIES}{user.agency_id}/"
     add_voice("v1", definition={"a": 1})
     for page in (
-        *("/admin/", "/admin/password_change/", "/admin/voices/", "/admin/agencies/", f"{BEAT}/"),
-        *(VOICES, f"{VOICES}v1/change/", f"{VOICES}v1/history/", RUNS, f"{RUNS}{run.pk}/change/"),
+        *("/admin/", f"{BEAT}/", VOICES, f"{VOICES}v1/change/", RUNS, f"{RUNS}{run.pk}/change/"),
         *(AGENCIES, f"{AGENCIES}add/", f"{agency}change/", f"{agency}delete/"),
         *(USERS, f"{USERS}add/", f"{USERS}{user.pk}/change/", f"{USERS}{user.pk}/password/"),
         *("/admin/auth/group/", "/admin/auth/group/add/", "/admin/axes/accessattempt/"),
         *(f"{BEAT}/periodictask/{page}" for page in ("", "add/", f"{task.pk}/change/")),
         *(f"{BEAT}/{kind}schedule/add/" for kind in ("interval", "crontab", "solar", "clocked")),
     ):
-        response = browser.get(page)
-        assert response.status_code == 200, page
-        assert "unsafe" not in response["Content-Security-Policy"]
-        assert not INLINE.search(response.content.decode()), page
+        open_page(browser, page)
 
 
 def test_no_address_of_the_admin_causes_a_500(browser: Client) -> None:

@@ -9,14 +9,13 @@ import schemathesis
 from django.core.cache import cache
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
-from rest_framework_simplejwt.tokens import RefreshToken
 from schemathesis import Case
 from schemathesis.specs.openapi import checks
 
-from agencies.models import Agency, User
+from agencies.models import Agency
 from sandbox.catalogue import make_voices
 from tests.support.answers import ADDRESSES, REFRESH, TOKEN
-from tests.support.environment import PASSWORD, SERVICE_KEY
+from tests.support.environment import SERVICE_KEY
 from tests.ultravox import Ultravox
 from voiceproject.wsgi import application
 from voices.sync import sync_voices
@@ -37,10 +36,11 @@ CREDENTIALS = [checks.positive_data_acceptance]
 
 
 @pytest.fixture(autouse=True)
-def ultravox(ultravox: Ultravox, user: User, settings: Any) -> Iterator[None]:
-    """Connect the API to Ultravox, and keep the test's transaction open after each request."""
+def synced(ultravox: Ultravox, agency: Agency, settings: Any) -> Iterator[None]:
+    """Sync two voices, and keep the test's transaction open after each request."""
     settings.AXES_FAILURE_LIMIT = 1_000_000
     ultravox.voices = make_voices(2, base_url=ultravox.url)
+    sync_voices(trigger="service")
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
     yield
@@ -63,30 +63,15 @@ def test_strangers(case: Case) -> None:
     assert case.method == "OPTIONS" or response.status_code in (400, 401, 404, 405, 415)
 
 
-@pytest.fixture
-def synced(ultravox: None, agency: Agency) -> None:
-    sync_voices(trigger="service")
-
-
 # The other address of the sync is the same view.
 @api.exclude(path_regex="token|/api/voices/sync").parametrize()
 @fuzzed
-def test_services(case: Case, synced: None) -> None:
+def test_services(case: Case) -> None:
     case.headers.pop("Authorization", None)
     case.headers["apikey"] = SERVICE_KEY
     ignored = [checks.negative_data_rejection] if "sync/" in case.path else []  # the body
     response = call(case, [*CREDENTIALS, checks.ignored_auth, *ignored])
     assert response.status_code in (200, 204, 302, 400, 404, 405)
-
-
-@api.include(path_regex="token").parametrize()
-@fuzzed
-def test_credentials_that_are_right_but_for_one(case: Case, user: User) -> None:
-    right = {"email": user.email, "password": PASSWORD, "refresh": str(RefreshToken.for_user(user))}
-    if isinstance(case.body, dict) and case.body:
-        name = min(case.body)
-        case.body = case.body | right | {name: case.body[name]}
-    call(case, [*CREDENTIALS, checks.negative_data_rejection])
 
 
 def test_all_addresses_are_described() -> None:

@@ -124,18 +124,15 @@ def test_requests_for_tokens_are_limited_by_address(users: list[User]) -> None:
     assert post(TOKEN, "10.3.0.2").status_code == 400
 
 
-@pytest.mark.parametrize("caller", ["user", "service"])
-def test_syncs_are_limited_by_user_and_for_all_services(users: list[User], caller: str) -> None:
-    callers = {"user": bearer(users[0]), "service": SERVICE}
-    limited, other = callers.pop(caller), bearer(users[1])
-    for number in range(SYNCS):
-        response = post(ADDRESSES[number % 2], f"10.4.0.{number}", **limited)
-        assert response.status_code == 200
-    assert_limited(post(SYNC, "10.4.0.77", **limited))
-    for others in (other, *callers.values()):
-        assert post(SYNC, "10.4.0.1", **others).status_code == 200
-    if caller == "user":  # another token, with a service key
-        assert_limited(post(SYNC, "10.4.0.1", **bearer(users[0]), **SERVICE))
+def test_syncs_are_limited_by_user_and_for_all_services_together(users: list[User]) -> None:
+    busy, other = map(bearer, users)
+    for caller in (busy, SERVICE):
+        for number in range(SYNCS):
+            response = post(ADDRESSES[number % 2], f"10.4.0.{number}", **caller)
+            assert response.status_code == 200
+        assert_limited(post(SYNC, "10.4.0.77", **caller))
+    assert post(SYNC, "10.4.0.1", **other, **SERVICE).status_code == 200
+    assert_limited(post(SYNC, "10.4.0.1", **bearer(users[0])))  # another token of the same user
 
 
 def test_failed_authentications_are_limited_by_address(users: list[User]) -> None:

@@ -205,12 +205,6 @@ def test_tokens_of_a_former_user(client: Client, user: User, claim: Claims, chan
     assert_error(post(client, REFRESH, {"refresh": refresh}), 401, INVALID_TOKEN, refresh)
 
 
-def test_supabase_token_with_unusual_claims(user: User, claim: Claims) -> None:
-    changes: dict[str, Any] = {"role": None, "iat": NOW + 30, "nbf": NOW - 10, "extra": ["b"]}
-    changes |= {"sub": str(user.pk).upper(), "aud": ["authenticated"]}
-    assert authenticate(signed(claim(**changes), "HS256")) == user
-
-
 @pytest.mark.parametrize(
     ("name", "values"),
     [
@@ -265,13 +259,11 @@ def test_without_a_supabase_setting(
     assert authenticate(f"{content}.{signature}") == INVALID_TOKEN
 
 
-HEADERS: list[Any] = [None, [], 7, b"", b"[" * 5000, b'{"alg":"\xff"}', {"alg": "RS256", "kid": 7}]
-
-
 def test_garbage(supabase: KeySetServer, db: None) -> None:
+    headers = (None, [], 7, b"", b"[" * 5000, {"alg": "RS256", "kid": 7}, {"alg": "RS256"})
     for token in (
         *("x", "...", "a b c", "." * 8192, "e30=.e30=.eA==", "\xe9\xff.\xe9.\xe9"),
-        *(token_of(header, {}, b"x") for header in HEADERS),
+        *(token_of(header, {}, b"x") for header in headers),
         token_of({"alg": "RS256", "kid": "\ud800"}, {}, b"x"),
         token_of({}, b"[" * 5000, b"x"),
     ):

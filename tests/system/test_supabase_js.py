@@ -25,17 +25,10 @@ ANON_KEY = jwt.encode(ANON, SECRET, "HS256")
 
 def invoke(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the outcome of each call, as supabase-js reports it."""
-    done = subprocess.run(
-        ["node", "invoke.mjs"],
-        cwd=npm.SUPABASE,
-        input=json.dumps(calls),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+    command, calls_json = ["node", "invoke.mjs"], json.dumps(calls)
+    return json.loads(
+        subprocess.check_output(command, cwd=npm.SUPABASE, input=calls_json, text=True)
     )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def bearer(token: str) -> dict[str, Any]:
