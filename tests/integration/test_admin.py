@@ -51,6 +51,7 @@ def assistant() -> User:  # without any permission
 def open_page(browser: Client, url: str) -> str:
     response = browser.get(url)
     assert response.status_code == 200, url
+    assert "unsafe" not in response["Content-Security-Policy"]
     return response.content.decode()
 
 

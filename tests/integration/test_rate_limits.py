@@ -13,7 +13,6 @@ from agencies.models import User
 from agencies.throttling import client_ip
 from tests.support.answers import ADDRESSES, REFRESH, TOKEN, assert_error
 from tests.support.environment import PASSWORD, SERVICE_KEY
-from tests.support.project import free_port
 from tests.support.rows import bearer
 from tests.ultravox import Ultravox
 
@@ -146,14 +145,3 @@ def test_failed_authentications_are_limited_by_address(users: list[User]) -> Non
         assert_limited(post(ADDRESSES[1], ip, **headers))
     assert post(SYNC, ip, **bearer(users[0])).status_code == 200
     assert_error(post(SYNC, "10.6.0.2"), 401, "not_authenticated")
-
-
-def test_without_redis_nothing_is_limited(
-    users: list[User], settings: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    location = f"redis://127.0.0.1:{free_port()}/1"
-    backend = "django.core.cache.backends.redis.RedisCache"
-    settings.CACHES = {"default": {"BACKEND": backend, "LOCATION": location}}
-    for _ in range(SYNCS + 1):
-        assert post(SYNC, "10.7.0.1", **SERVICE).status_code == 200
-    assert "CACHE_URL fails with ConnectionError" in caplog.text

