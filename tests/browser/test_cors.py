@@ -40,7 +40,6 @@ async (url) => {
   return {
     status: response.status,
     range: range && range.replace(/[0-9]+$/, ""),
-    etag: response.headers.has("ETag"),
   };
 }
 """
@@ -78,7 +77,7 @@ def test_functions_invoke_in_a_browser(migrated: Database, tmp_path: Path, brows
         assert (voices["count"], len(voices["results"])) == (3, 3)
         [voice] = [voice for voice in voices["results"] if voice["name"] == "Bronte"]
         response = page.evaluate(PLAY, voice["preview_url"])
-        assert response == {"status": 206, "range": "bytes 0-1/", "etag": True}
+        assert response == {"status": 206, "range": "bytes 0-1/"}
         error = page.evaluate(INVOKE, user | {"token": "expired"})["error"]
         assert (error["name"], error["status"]) == ("FunctionsHttpError", 401)
         assert error["body"]["code"] == "invalid_token"  # the page can read errors

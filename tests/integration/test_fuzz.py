@@ -26,10 +26,7 @@ api = schemathesis.openapi.from_wsgi("/api/schema/", application)
 fuzzed = hypothesis.settings(
     max_examples=20,
     deadline=None,
-    suppress_health_check=[
-        hypothesis.HealthCheck.function_scoped_fixture,
-        hypothesis.HealthCheck.too_slow,
-    ],
+    suppress_health_check=list(hypothesis.HealthCheck),
 )
 # A description can't express which texts are valid credentials.
 CREDENTIALS = [checks.positive_data_acceptance]

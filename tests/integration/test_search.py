@@ -103,7 +103,7 @@ def catalogue(agency: Agency) -> None:
         ("f", None, "eleven_labs", external),
         ("g", "de-AT", "Google", included),
     ):
-        fields = {"primary_language": language, "provider": provider, "billing_style": billing}
+        fields: Any = {"primary_language": language, "provider": provider, "billing_style": billing}
         add_voice(voice_id, language_label=language and f"label of {language}", **fields)
     add_run(agency)
 
@@ -187,7 +187,7 @@ def test_order(add: Add) -> None:
         ("B", "igel", None, None, 5),
     ):
         synced_at = NOW + timedelta(minutes=minute)
-        fields = {"primary_language": language, "provider": provider}
+        fields: Any = {"primary_language": language, "provider": provider}
         add(voice_id, name, last_synced_at=synced_at, **fields)
     for ordering, expected in {
         "name": "Byzxwv",

@@ -50,7 +50,6 @@ def sign(claims: dict[str, Any], key: Any, algorithm: str, **header: Any) -> str
 
 
 def encode(part: bytes) -> str:
-    """Encode a segment of a token."""
     return base64.urlsafe_b64encode(part).rstrip(b"=").decode()
 
 

@@ -56,7 +56,7 @@ def test_functions_invoke_in_node(migrated: Database, tmp_path: Path) -> None:
         hs256, es256 = jwt.encode(payload, SECRET, "HS256"), signing_key("ec").sign(payload)
         expired = jwt.encode(payload | {"exp": 1}, SECRET, "HS256")
         service, user = {"url": url, "key": SERVICE_KEY}, {"url": url, "key": ANON_KEY}
-        syncs = [
+        syncs: list[dict[str, Any]] = [
             service,
             service | {"invoke": {"body": {"any": "thing"}}},
             *(user | bearer(token) for token in (own, hs256, es256)),
