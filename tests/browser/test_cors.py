@@ -1,6 +1,5 @@
 """supabase-js on a dashboard on another origin, in a real browser."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +40,6 @@ async (url) => {
   return {
     status: response.status,
     range: range && range.replace(/[0-9]+$/, ""),
-    etag: response.headers.has("ETag"),
   };
 }
 """
@@ -62,38 +60,28 @@ def test_functions_invoke_in_a_browser(migrated: Database, tmp_path: Path, brows
             CORS_ALLOWED_ORIGINS=f"https://another.example.com , {configured.url}/ ",
         ) as project,
     ):
-        files = {
-            "/": ("text/html", PAGE),
-            "/supabase.js": ("text/javascript", npm.SUPABASE_JS.read_text()),
-        }
-        configured.files = stranger.files = files
+        script = ("text/javascript", npm.SUPABASE_JS.read_text())
+        configured.files = stranger.files = {"/": ("text/html", PAGE), "/supabase.js": script}
         add_user(project, add_agency(project))
         url = project.serve("--workers=1")
         body = {"email": "user@example.com", "password": PASSWORD}
         token = requests.post(f"{url}{TOKEN}", json=body).json()["access"]
         page = browser.new_page()
-        requested: list[tuple[str, str]] = []
-        page.on("request", lambda request: requested.append((request.method, request.url)))
         service = {"url": url, "key": SERVICE_KEY}
         user = {"url": url, "key": "an-anon-key", "token": token}
         page.goto(configured.url)
-        for call in (service, user, service | {"invoke": {"body": {"any": "thing"}}}):
+        for call in (service, user):
             assert page.evaluate(INVOKE, call) == {"data": GOOD, "error": None}
-        assert ("POST", f"{url}/functions/v1/voices-sync") in requested
         listing = {"name": "voices-list", "invoke": {"method": "GET", "region": "eu-west-1"}}
         voices = page.evaluate(INVOKE, user | listing)["data"]
         assert (voices["count"], len(voices["results"])) == (3, 3)
         [voice] = [voice for voice in voices["results"] if voice["name"] == "Bronte"]
         response = page.evaluate(PLAY, voice["preview_url"])
-        assert response == {"status": 206, "range": "bytes 0-1/", "etag": True}
-        # The page can read errors.
-        for call in (user | {"token": "expired"}, {"url": url, "key": "an-anon-key"}):
-            outcome = page.evaluate(INVOKE, call)
-            error = outcome["error"]
-            assert (outcome["data"], error["name"]) == (None, "FunctionsHttpError")
-            assert (error["status"], error["body"]["code"]) == (401, "invalid_token")
+        assert response == {"status": 206, "range": "bytes 0-1/"}
+        error = page.evaluate(INVOKE, user | {"token": "expired"})["error"]
+        assert (error["name"], error["status"]) == ("FunctionsHttpError", 401)
+        assert error["body"]["code"] == "invalid_token"  # the page can read errors
         page.goto(stranger.url)
         outcome = page.evaluate(INVOKE, service | {"token": token})
         unreadable = {"name": "FunctionsFetchError", "status": None, "body": None}
         assert outcome == {"data": None, "error": unreadable}
-        assert token not in json.dumps(outcome)

@@ -6,7 +6,6 @@ from html import unescape
 from typing import Any
 
 import pytest
-from cryptography.fernet import Fernet
 from django.contrib.auth.models import Group, Permission
 from django.contrib.messages import get_messages
 from django.test import Client
@@ -17,9 +16,10 @@ from agencies.credentials import get_agency_credentials
 from agencies.models import Agency, User
 from tests.support.answers import stored_key
 from tests.support.environment import PASSWORD
+from tests.support.rows import add_run, add_voice
 from tests.ultravox import API_KEY, Ultravox
 from voices.labels import label
-from voices.models import SyncRun, Voice
+from voices.models import SyncRun
 
 pytestmark = pytest.mark.django_db
 
@@ -48,20 +48,10 @@ def assistant() -> User:  # without any permission
     return User.objects.create_user("assistant@example.com", PASSWORD, is_staff=True)
 
 
-def create_voice(voice_id: str = "v1", **fields: Any) -> Voice:
-    fields = {"name": f"Voice {voice_id}", "last_synced_at": timezone.now()} | fields
-    return Voice.objects.create(id=voice_id, **fields)
-
-
-def create_run(**fields: Any) -> SyncRun:
-    now = timezone.now()
-    fields = {"trigger": "schedule", "started_at": now, "heartbeat_at": now} | fields
-    return SyncRun.objects.create(**fields)
-
-
 def open_page(browser: Client, url: str) -> str:
     response = browser.get(url)
     assert response.status_code == 200, url
+    assert "unsafe" not in response["Content-Security-Policy"]
     return response.content.decode()
 
 
@@ -78,7 +68,7 @@ def press(browser: Client, url: str, data: dict[str, Any] | None = None) -> list
 # Voices
 
 
-@pytest.mark.parametrize("create", [create_voice, create_run])
+@pytest.mark.parametrize("create", [lambda: add_voice("v1"), lambda: add_run(None)])
 def test_voices_and_runs_are_read_only(browser: Client, create: Any) -> None:
     row = create()
     url = f"/admin/voices/{row._meta.model_name}/"
@@ -99,13 +89,11 @@ def test_voices_are_searched_and_filtered(browser: Client) -> None:
         return {voice.pk for voice in response.context["cl"].result_list}
 
     names = ("provider", "primary_language", "ownership", "billing_style")
-    create_voice("one", name="Amélie", **dict.fromkeys(names, "First one"))
-    create_voice("none")
-    assert found("q=Am%C3%A9lie") == found("q=AMELIE") == {"one"}
-    assert found("q=nobody") == found(f"q={'x' * 20_000}") == set()
-    html = open_page(browser, VOICES)
+    add_voice("one", "Amélie", **dict.fromkeys(names, "First one"))
+    add_voice("none", ownership=None)
+    assert found("q=AMELIE") == {"one"}
+    assert found(f"q={'x' * 20_000}") == set()
     for name in names:
-        assert re.search(rf'href="\?{name}=First(\+|%20)one"', html)
         assert found(f"{name}=First%20one") == {"one"}
         assert found(f"{name}__isnull=True") == {"none"}
 
@@ -113,14 +101,14 @@ def test_voices_are_searched_and_filtered(browser: Client) -> None:
 def test_voices_are_shown_with_labels_and_a_play_button(browser: Client) -> None:
     values = {"billing_style": "VOICE_BILLING_STYLE_INCLUDED", "ownership": "private"}
     values |= {"provider": "lmnt"}
-    create_voice("one", preview_url="https://example.com/one.mp3", **values)
-    create_voice("two", name="", language_label="Klingon")
+    add_voice("one", preview_url="https://example.com/one.mp3", **values)
+    add_voice("two", language_label="Klingon")
     html = open_page(browser, f"{VOICES}?_facets=True")
     assert "VOICE_BILLING" not in re.sub(r'href="[^"]*"', "", html)
     labels = {label(name, value) for name, value in values.items()}
     for text in ("Klingon", *labels, *(f"{text} (1)" for text in labels)):
         assert text in html, text
-    [link] = re.findall(r'<voice-play name="Voice one" src="([^"]+)">', html)
+    [link] = re.findall(r'<voice-play name="one" src="([^"]+)">', html)
     assert browser.get(unescape(link))["Location"] == "https://example.com/one.mp3"
     assert link in open_page(browser, f"{VOICES}one/change/")
     assert "<voice-play" not in open_page(browser, f"{VOICES}two/change/")
@@ -128,7 +116,7 @@ def test_voices_are_shown_with_labels_and_a_play_button(browser: Client) -> None
 
 def test_a_definition_is_shown_without_secrets(browser: Client) -> None:
     generic = {"url": f"https://{SECRET}@tts.example/", "responseSampleRate": 24000}
-    create_voice(definition={"generic": generic})
+    add_voice("v1", definition={"generic": generic})
     html = open_page(browser, f"{VOICES}v1/change/")
     assert "&quot;url&quot;: &quot;••••••&quot;" in html
     assert "&quot;responseSampleRate&quot;: 24000" in html
@@ -137,25 +125,6 @@ def test_a_definition_is_shown_without_secrets(browser: Client) -> None:
     for name in ("icontains", "generic__url", "generic__headers__A__startswith"):
         right, wrong = (browser.get(f"{VOICES}?definition__{name}={it}") for it in (SECRET, "xyz"))
         assert (right.status_code, right.content) == (wrong.status_code, wrong.content)
-
-
-@pytest.mark.parametrize("url", [VOICES, RUNS])
-def test_the_number_of_queries_does_not_depend_on_the_number_of_rows(
-    browser: Client, user: User, django_assert_max_num_queries: Any, url: str
-) -> None:
-    def add(number: int) -> None:
-        agency = Agency.objects.create(name=f"Agency {number}")
-        create_run(status="succeeded", agency=agency, user=user)
-        create_voice(str(number), ownership=("public", "private")[number % 2], definition={"a": 1})
-
-    add(0)
-    open_page(browser, url)
-    with django_assert_max_num_queries(20) as few:
-        open_page(browser, url)
-    for number in range(1, 110):
-        add(number)
-    with django_assert_max_num_queries(len(few)):
-        open_page(browser, url)
 
 
 # Agencies
@@ -168,14 +137,11 @@ def change(browser: Client, agency: Agency, **data: str) -> Any:
 def test_a_key_is_entered_kept_replaced_and_removed(browser: Client) -> None:
     browser.post(f"{AGENCIES}add/", {"name": "New", "new_key": f" {NEW_KEY} "})
     agency = Agency.objects.get(name="New")
-    for data, name, key in (
-        ({"name": "Renamed", "new_key": ""}, "Renamed", NEW_KEY),
-        ({"new_key": "another-key-0123456789"}, "New", "another-key-0123456789"),
-    ):
-        assert change(browser, agency, **data).status_code == 302
-        stored = Agency.objects.get()
-        assert (stored.name, get_agency_credentials(stored)) == (name, key)
-    assert change(browser, agency, remove_key="on").status_code == 302
+    for entered, key in (("", NEW_KEY), ("another-key", "another-key")):
+        change(browser, agency, name=f"With {key}", new_key=entered)
+        stored = Agency.objects.get(name=f"With {key}")
+        assert get_agency_credentials(stored) == key
+    change(browser, agency, remove_key="on")
     assert stored_key(agency) == ""
     assert '<td class="field-stored_key">none</td>' in open_page(browser, AGENCIES)
 
@@ -190,20 +156,10 @@ def test_only_the_last_four_characters_of_a_key_are_shown(browser: Client, agenc
 
 
 def test_an_invalid_form_changes_nothing(browser: Client, agency: Agency) -> None:
-    html = change(browser, agency, name="", new_key=NEW_KEY).content.decode()
-    assert "This field is required." in html
-    assert NEW_KEY not in html
+    assert NEW_KEY not in change(browser, agency, name="", new_key=NEW_KEY).content.decode()
     for key in ("schlüssel", "two\tparts", "a\nb"):
         assert change(browser, agency, new_key=key).status_code == 200, key
     assert get_agency_credentials(Agency.objects.get()) == API_KEY
-
-
-def test_an_unreadable_key(browser: Client, agency: Agency, settings: Any) -> None:
-    settings.CREDENTIALS_KEYS = [Fernet.generate_key().decode()]
-    for page in ("", f"{agency.pk}/change/"):
-        assert "unreadable: enter it again" in open_page(browser, AGENCIES + page)
-    assert change(browser, agency, new_key=NEW_KEY).status_code == 302
-    assert get_agency_credentials(Agency.objects.get()) == NEW_KEY
 
 
 def test_keys_are_tested(browser: Client, agency: Agency, ultravox: Ultravox) -> None:
@@ -239,7 +195,6 @@ def test_users_are_added(browser: Client, agency: Agency) -> None:
     assert browser.post(f"{USERS}add/", form).status_code == 302
     user = User.objects.get(email="NEW@example.com")
     assert (str(user.pk), user.agency, user.is_active) == (supabase_id, agency, True)
-    assert (user.is_staff, user.is_superuser) == (False, False)
     assert user.check_password(PASSWORDS["password1"])
     assert "user with this ID already" in browser.post(f"{USERS}add/", form).content.decode()
 
@@ -252,14 +207,13 @@ def test_only_superusers_grant_permissions(
     )
     group = Group.objects.create(name="All-powerful")
     client = browser_of(assistant)
-    form = {"email": user.email, "is_staff": "on", "is_superuser": "on", "groups": str(group.pk)}
+    form = {"is_staff": "on", "is_superuser": "on", "groups": str(group.pk)}
     form |= {"user_permissions": "1", "name": "Renamed", "permissions": "1"}
     for each in (assistant, user):
-        url = f"{USERS}{each.pk}/change/"
-        assert client.post(url, form | {"email": each.email}).status_code == 302
+        data = form | {"email": each.email}
+        assert client.post(f"{USERS}{each.pk}/change/", data).status_code == 302
         each.refresh_from_db()
-        assert (each.is_active, each.is_superuser) == (True, False)
-        assert each.is_staff == (each == assistant)
+        assert (each.is_staff, each.is_superuser) == (each == assistant, False)
         assert not each.groups.exists()
         assert not each.user_permissions.filter(pk=1).exists()
     for url, data in (
@@ -270,28 +224,26 @@ def test_only_superusers_grant_permissions(
         (f"/admin/auth/group/{group.pk}/change/", form),
     ):
         assert client.post(url, data).status_code == 403, url
-    client.post(USERS, {"action": "delete_selected", "_selected_action": staff.pk, "post": "yes"})
-    assert User.objects.get(pk=staff.pk).password == staff.password
-    assert browser.post(f"{USERS}{user.pk}/change/", form).status_code == 302
+    browser.post(f"{USERS}{user.pk}/change/", form | {"email": user.email})
     user.refresh_from_db()
-    assert (user.is_staff, user.is_superuser, user.groups.get()) == (True, True, group)
+    assert (user.is_superuser, user.groups.get()) == (True, group)
 
 
-# Runs
+# Runs and syncs
 
 
 def test_runs_are_shown(browser: Client, user: User) -> None:
     now = timezone.now()
     error = {"error_code": "ultravox_error", "error_message": "Ultravox had a problem."}
-    times = {"started_at": now - timedelta(seconds=3), "finished_at": now - timedelta(seconds=0.5)}
-    started_by = {"trigger": "user", "agency": user.agency, "user": user}
-    run = create_run(status="failed", **started_by, **times, **error)
+    start, end = now - timedelta(seconds=3), now - timedelta(seconds=0.5)
+    run = add_run(user.agency, start, user=user, finished_at=end, status="failed", **error)
     for page in ("", f"{run.pk}/change/"):
         html = open_page(browser, RUNS + page)
         for text in ("Failed", "user@example.com", "Agency", "2.5", "Ultravox had a problem."):
             assert text in html, (page, text)
-    dead = create_run(heartbeat_at=now - timedelta(minutes=5), started_at=now - timedelta(1))
-    create_run(agency=Agency.objects.create(name="Alive"))
+    running = {"status": "running", "finished_at": None}
+    dead = add_run(None, now - timedelta(1), **running)
+    add_run(Agency.objects.create(name="Alive"), now, **running)
     outcomes = re.findall(r'class="field-outcome">(\w+)', open_page(browser, RUNS))
     assert outcomes == ["Running", "Failed", "Abandoned"]
     assert "Abandoned" in open_page(browser, f"{RUNS}{dead.pk}/change/")
@@ -299,13 +251,9 @@ def test_runs_are_shown(browser: Client, user: User) -> None:
     assert dead.status == "running"  # reading changes nothing
 
 
-# Sync now
-
-
 def test_sync_now(staff: User, agency: Agency, ultravox: Ultravox) -> None:
     browser = browser_of(staff)
     assert browser.get(SYNC)["Location"] == VOICES  # after a login, for example
-    assert ultravox.requests == []
     assert press(browser, SYNC) == [("success", "Synced 300 voices from Ultravox")]
     run = SyncRun.objects.get()
     assert (run.trigger, run.status, run.user, run.agency) == ("admin", "succeeded", staff, agency)
@@ -315,80 +263,50 @@ def test_sync_now(staff: User, agency: Agency, ultravox: Ultravox) -> None:
     ultravox.fault = lambda exchange: exchange.reply(400)
     [(level, message)] = press(browser, SYNC)
     assert (level, "400" in message) == ("error", True)
-    Agency.objects.all().delete()
-    [(level, message)] = press(browser, SYNC)
-    assert (level, message[:34]) == ("error", "No agency has an Ultravox API key.")
 
 
 def test_voices_staff_view_and_sync(assistant: User, agency: Agency, ultravox: Ultravox) -> None:
+    client, pages = browser_of(assistant), (VOICES, RUNS, f"{VOICES}v1/change/")
+    add_voice("v1")
+    for url in (*pages, SYNC):
+        assert client.post(url).status_code == client.get(url).status_code == 403
+    assert ultravox.requests == []
     assistant.groups.add(Group.objects.get(name="Voices staff"))  # a migration adds it
-    client = browser_of(assistant)
-    assert press(client, SYNC) == [("success", "Synced 300 voices from Ultravox")]
     html = open_page(client, "/admin/")
-    for url in (VOICES, RUNS, f"{VOICES}{Voice.objects.all()[0].pk}/change/"):
+    for url in pages:
         open_page(client, url)
     for url in (AGENCIES, USERS, f"{BEAT}/periodictask/"):
         assert client.get(url).status_code == 403
         assert url not in html
-
-
-@pytest.mark.parametrize("caller", ["anonymous", "user", "former staff", "assistant"])
-def test_sync_now_is_closed_to_others(
-    user: User, assistant: User, ultravox: Ultravox, caller: str
-) -> None:
-    client = Client()
-    if caller != "anonymous":
-        client.force_login(assistant if caller == "assistant" else user)
-    if caller == "former staff":
-        User.objects.filter(pk=user.pk).update(is_staff=True, is_active=False)
-    create_voice()
-    run = create_run(agency=user.agency)
-    for url in (VOICES, f"{VOICES}v1/change/", RUNS, f"{RUNS}{run.pk}/change/", SYNC):
-        for response in (client.get(url), client.post(url)):
-            is_login = response.headers.get("Location", "").startswith("/admin/login/")
-            assert response.status_code == 403 if caller == "assistant" else is_login
-    assert ultravox.requests == []
+    assert press(client, SYNC) == [("success", "Synced 300 voices from Ultravox")]
 
 
 # All pages
 
 
-# Forbidden by the content security policy
-INLINE = re.compile(
-    r'<style|<script(?![^>]*\s(src=|type="[^"]*json"))|<\w[^>]*\s(style|on\w+)='
-    r'|\s(src|action)="(https?:)?//|="\s*javascript:',
-    re.IGNORECASE,
-)
-
-
-def test_every_page_obeys_the_content_security_policy(browser: Client, user: User) -> None:
+def test_every_page_opens(browser: Client, user: User) -> None:
     task = PeriodicTask.objects.get(task="voices.sync_voices")
     assert (task.enabled, str(task.schedule)) == (True, "<freq: 6.00 hours>")
-    run, agency = create_run(), f"{AGENCIES}{user.agency_id}/"
-    create_voice(definition={"a": 1})
+    run, agency = add_run(None), f"{AGENCIES}{user.agency_id}/"
+    add_voice("v1", definition={"a": 1})
     for page in (
-        *("/admin/", "/admin/password_change/", "/admin/voices/", "/admin/agencies/", f"{BEAT}/"),
-        *(VOICES, f"{VOICES}v1/change/", f"{VOICES}v1/history/", RUNS, f"{RUNS}{run.pk}/change/"),
+        *("/admin/", f"{BEAT}/", VOICES, f"{VOICES}v1/change/", RUNS, f"{RUNS}{run.pk}/change/"),
         *(AGENCIES, f"{AGENCIES}add/", f"{agency}change/", f"{agency}delete/"),
         *(USERS, f"{USERS}add/", f"{USERS}{user.pk}/change/", f"{USERS}{user.pk}/password/"),
         *("/admin/auth/group/", "/admin/auth/group/add/", "/admin/axes/accessattempt/"),
         *(f"{BEAT}/periodictask/{page}" for page in ("", "add/", f"{task.pk}/change/")),
         *(f"{BEAT}/{kind}schedule/add/" for kind in ("interval", "crontab", "solar", "clocked")),
     ):
-        response = browser.get(page)
-        assert response.status_code == 200, page
-        assert "unsafe" not in response["Content-Security-Policy"]
-        assert not INLINE.search(response.content.decode()), page
+        open_page(browser, page)
 
 
-ADDRESSES = [
-    *("voices/voice/_00/change/", "voices/voice/?q=%00", "voices/voice/?name__regex=["),
-    *("voices/voice/?last_synced_at__year=999999999999", f"voices/syncrun/{'9' * 30}/change/"),
-    *("agencies/user/?agency__id__exact=%00", "voices/voice/?provider__exact=%00"),
-]
-
-
-@pytest.mark.parametrize("address", ADDRESSES)
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("voice/_00/change/", "voice/?q=%00", "voice/?name__regex=["),
+        *("voice/?last_synced_at__year=999999999999", f"syncrun/{'9' * 30}/change/"),
+    ],
+)
 def test_no_address_of_the_admin_causes_a_500(browser: Client, address: str) -> None:
     browser.raise_request_exception = False
-    assert browser.get(f"/admin/{address}").status_code < 500
+    assert browser.get(f"/admin/voices/{address}").status_code < 500

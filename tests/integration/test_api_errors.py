@@ -21,11 +21,10 @@ SERVICE = {"apikey": SERVICE_KEY}
 SYNC = ADDRESSES[0]
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
 UNKNOWN = [
-    *("/nothing", "/nothing/", "/api", "/api/", "/api/token/more", "/login/x", "/logout"),
-    *("/functions/v1/", "/functions/v1/voices-sync/more", "/functions/v1/voices-sync.json"),
-    *("/FUNCTIONS/V1/VOICES-SYNC", "//functions/v1/voices-sync", "/static/nothing.css"),
-    *("/favicon.ico", "/.env", "/%00", "/%ff%fe", "/%0a", "/..%2f..%2fetc/passwd"),
-    *("/<script>alert(1)</script>", "/" + "x" * 2000),
+    *("/nothing", "/nothing/", "/api", "/api/", "/api/token/more", "/logout"),
+    *("/functions/v1/voices-sync/more", "/functions/v1/voices-sync.json", "/static/nothing.css"),
+    *("/FUNCTIONS/V1/VOICES-SYNC", "//functions/v1/voices-sync", "/.env", "/..%2f..%2fetc/passwd"),
+    *("/favicon.ico", "/%00", "/%ff%fe", "/%0a", "/<script>alert(1)</script>", "/" + "x" * 2000),
 ]
 # What anyone may use: logging in, and the API's description.
 PUBLIC = {
@@ -45,6 +44,11 @@ def calm() -> Client:
 def lose(table: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER TABLE {table} RENAME TO lost_{table}")
+
+
+def log_in(client: Client, user: User) -> Any:
+    body = {"email": user.email, "password": PASSWORD}
+    return client.post(TOKEN, body, content_type="application/json")
 
 
 def assert_error_page(response: Any, status: int, *secrets: str) -> None:
@@ -113,32 +117,13 @@ def test_unknown_addresses(client: Client, db: None) -> None:
         assert len(address) < 6 or address not in response.content.decode()
 
 
-def test_pages_of_the_admin_that_are_missing_or_forbidden(client: Client, db: None) -> None:
-    client.force_login(User.objects.create_user("staff@example.com", PASSWORD, is_staff=True))
+def test_pages_of_the_admin_that_are_missing_or_forbidden(client: Client, user: User) -> None:
+    User.objects.update(is_staff=True)
+    client.force_login(user)
     for address in ("nothing/", "voices/nothing/", "nothing", "x.css", "r/1/1/"):
         assert_error_page(client.get(f"/admin/{address}"), 404)
     for address in ("agencies/agency/", "voices/voice/add/"):
         assert_error_page(client.get(f"/admin/{address}"), 403)
-
-
-@pytest.mark.parametrize("cookie", [None, "wrong", "x" * 32])
-def test_csrf_failure(staff: User, cookie: str | None) -> None:
-    client = Client(enforce_csrf_checks=True)
-    client.force_login(staff)
-    if cookie:
-        client.cookies["csrftoken"] = cookie
-    for address in (*LOGINS, "/admin/voices/voice/sync/", "/admin/logout/", "/logout/"):
-        assert_error_page(client.post(address), 403)
-
-
-def test_tokens_and_keys_need_no_csrf_token(ultravox: Any, user: User) -> None:
-    client = Client(enforce_csrf_checks=True)
-    client.force_login(user)
-    for address in ADDRESSES:
-        assert_error(client.post(address), 403, "csrf_failed")  # a cookie does
-        assert client.post(address, headers=SERVICE).status_code == 200
-    body = {"email": user.email, "password": PASSWORD}
-    assert client.post(TOKEN, body, content_type="application/json").status_code == 200
 
 
 # 500
@@ -152,43 +137,17 @@ def test_lost_tables(calm: Client, ultravox: Any, user: User, table: str) -> Non
         response = calm.post(address, headers=headers if table == "users" else SERVICE)
         assert_error(response, 500, "save_failed", table, headers["authorization"])
     if table == "users":
-        body = {"email": user.email, "password": PASSWORD}
-        response = calm.post(TOKEN, body, content_type="application/json")
-        assert_error(response, 500, "database_unavailable", table)
-        assert "voices" not in response.json()["message"]
-
-
-@pytest.mark.parametrize(
-    ("address", "table"),
-    [("/admin/voices/voice/", "ultravox_voices"), ("/admin/", "django_session"), (LOGIN, "users")],
-)
-def test_lost_tables_of_pages(calm: Client, staff: User, address: str, table: str) -> None:
-    form = {"username": staff.email, "password": PASSWORD}
-    if address != LOGIN:
-        calm.force_login(staff)
-    lose(table)
-    response = calm.post(address, form) if address == LOGIN else calm.get(address)
-    assert_error_page(response, 500, table, PASSWORD)
-    assert "save the voices" not in response.content.decode()
+        assert_error(log_in(calm, user), 500, "database_unavailable", table)
 
 
 def test_an_unexpected_error(calm: Client, user: User) -> None:
-    def recurse(**kwargs: Any) -> None:
+    def recurse(**_: Any) -> None:
         raise RecursionError
 
-    requests: list[dict[str, Any]] = [
-        {"path": SYNC, "headers": SERVICE},
-        {"path": SYNC, "headers": bearer(user)},
-        {
-            "path": TOKEN,
-            "data": {"email": user.email, "password": PASSWORD},
-            "content_type": "application/json",
-        },
-    ]
     for model in (Agency, User):
         post_init.connect(recurse, sender=model)
     try:
-        responses = [calm.post(**request) for request in requests]
+        responses = [calm.post(SYNC, headers=SERVICE), log_in(calm, user)]
     finally:
         for model in (Agency, User):
             post_init.disconnect(recurse, sender=model)
@@ -196,83 +155,68 @@ def test_an_unexpected_error(calm: Client, user: User) -> None:
         assert_error(response, 500, "internal_error")
 
 
-@pytest.mark.parametrize("accept", ["text/html", "*/*"])
-def test_debug_shows_no_settings_and_no_code(
-    calm: Client, staff: User, settings: Any, accept: str
+@pytest.mark.parametrize("debug", [False, True])
+def test_no_error_shows_settings_or_code(
+    calm: Client, staff: User, settings: Any, debug: bool
 ) -> None:
-    settings.DEBUG = True
-    headers = {"accept": accept}
-    for address in ("/nothing", "/api/", "/static/nothing.css", "/%ff", "/favicon.ico"):
-        assert_error(calm.get(address, headers=headers), 404, "not_found")
-    other_host = headers | {"host": "evil.example.com"}
-    for address in (SYNC, TOKEN, "/nothing"):
-        response = calm.get(address, headers=other_host)
-        assert_error(response, 400, "invalid_request", "evil.example.com")
-    for address in ("/", "/admin/"):
-        assert_error_page(calm.get(address, headers=other_host), 400, "evil.example.com")
-    assert_error(calm.get(SYNC, headers=headers), 405, "method_not_allowed")
-    response = Client(enforce_csrf_checks=True).post(LOGIN, headers=headers)
-    assert_error_page(response, 403)
-    response = calm.post(TOKEN, "{", content_type="text/x", headers=headers)
-    assert_error(response, 415, "unsupported_media_type")
+    settings.DEBUG = debug
+    for address in ("/nothing", "/static/nothing.css"):
+        assert_error(calm.get(address, headers={"accept": "text/html"}), 404, "not_found")
+    other_host = {"host": "evil.example.com"}
+    assert_error(calm.get(SYNC, headers=other_host), 400, "invalid_request", "evil.example.com")
+    assert_error_page(calm.get("/", headers=other_host), 400, "evil.example.com")
+    assert_error_page(Client(enforce_csrf_checks=True).post(LOGIN), 403)
     calm.force_login(staff)
     for table in ("agencies", "django_session"):
         lose(table)
-    assert_error(calm.post(SYNC, headers=headers | SERVICE), 500, "save_failed")
-    assert_error_page(calm.get("/admin/", headers=headers), 500, "django_session")
+    assert_error(calm.post(SYNC, headers=SERVICE), 500, "save_failed")
+    assert_error_page(calm.get("/admin/"), 500, "django_session")
 
 
 # Hosts and origins
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        *("evil.example.com", "localhost.evil.com", "localhost:80:80", "local host", "[::1"),
-        *("", "a_b", "\xff", "localhost:port", "127.0.0.1.nip.io"),
-    ],
-)
+@pytest.mark.parametrize("host", ["evil.example.com", "localhost.evil.com", "[::1", "", "\xff"])
 def test_other_hosts(client: Client, db: None, host: str) -> None:
     headers = {"host": host} | SERVICE
-    for address in (*BOTH_SPELLINGS, TOKEN, REFRESH, "/nothing"):
+    for address in (*BOTH_SPELLINGS, TOKEN, "/nothing"):
         assert_error(client.post(address, headers=headers), 400, "invalid_request")
-        assert_error(client.get(address, headers=headers), 400, "invalid_request")
     for address in ("/admin/", "/"):
         assert_error_page(client.get(address, headers=headers), 400)
 
 
-ALLOWED = ["authorization", "apikey", "content-type", "x-client-info", "x-supabase-api-version"]
+REQUESTED = [
+    *("authorization", "apikey", "content-type", "x-client-info", "x-supabase-api-version"),
+    *("x-region", "if-none-match", "range"),
+]
 
 
 def preflight(client: Client, address: str, origin: str) -> Any:
     headers = {
         "origin": origin,
         "access-control-request-method": "POST",
-        "access-control-request-headers": ",".join(ALLOWED),
+        "access-control-request-headers": ",".join(REQUESTED),
     }
     return client.options(address, headers=headers)
 
 
 @pytest.mark.parametrize("origin", [ORIGIN, "http://localhost:3000"])
 def test_preflight_from_a_configured_origin(client: Client, origin: str) -> None:
-    for address in (*BOTH_SPELLINGS, TOKEN, REFRESH):
+    for address in (*BOTH_SPELLINGS, TOKEN, REFRESH, "/functions/v1/voices-list"):
         response = preflight(client, address, origin)
         assert response.status_code in (200, 204)
         assert response.headers["Access-Control-Allow-Origin"] == origin
-        assert "POST" in response.headers["Access-Control-Allow-Methods"].split(", ")
-        assert set(ALLOWED) <= set(response.headers["Access-Control-Allow-Headers"].split(", "))
+        assert {"GET", "POST"} <= set(response["Access-Control-Allow-Methods"].split(", "))
+        assert set(REQUESTED) <= set(response["Access-Control-Allow-Headers"].split(", "))
         assert "origin" in response.headers["Vary"].lower()
         assert "Access-Control-Allow-Credentials" not in response.headers
 
 
 @pytest.mark.parametrize(
     "origin",
-    [
-        *("https://evil.example.com", "http://dashboard.example.com", f"{ORIGIN}.evil.com"),
-        *("null", f"{ORIGIN}:8443", "https://evil-dashboard.example.com", "*", ""),
-    ],
+    ["https://evil.example.com", f"{ORIGIN}.evil.com", f"{ORIGIN}:8443", "null", "*", ""],
 )
-def test_preflight_from_another_origin(client: Client, db: None, origin: str) -> None:
+def test_another_origin(client: Client, db: None, origin: str) -> None:
     for address in ADDRESSES:
         assert "Access-Control-Allow-Origin" not in preflight(client, address, origin).headers
         response = client.post(address, headers={"origin": origin})
@@ -286,15 +230,17 @@ def test_a_configured_origin_may_read_every_response(
     origin = {"origin": ORIGIN}
     service = origin | SERVICE
     responses = [
+        calm.get("/api/voices/", headers=service),
         calm.post(SYNC, headers=service),
         calm.post(SYNC, headers=origin),
         calm.get(SYNC, headers=service),
         calm.get("/nothing", headers=origin),
         calm.post(SYNC, headers=service | {"host": "evil.example.com"}),
     ]
-    ultravox.fault = lambda exchange: exchange.reply(404)
-    responses.append(calm.post(SYNC, headers=service))
     lose("agencies")
     responses.append(calm.post(SYNC, headers=service))
-    assert [each.status_code for each in responses] == [200, 401, 405, 404, 400, 502, 500]
+    assert [each.status_code for each in responses] == [200, 200, 401, 405, 404, 400, 500]
     assert {each.headers.get("Access-Control-Allow-Origin") for each in responses} == {ORIGIN}
+    assert not any("Access-Control-Allow-Credentials" in each for each in responses)
+    assert "ETag" in responses[0]["Access-Control-Expose-Headers"]
+    assert "origin" in responses[0]["Vary"].lower()

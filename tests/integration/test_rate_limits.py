@@ -1,27 +1,24 @@
 """Limits against guesses and floods: 429 above a limit, and only for the caller who exceeds it."""
 
 import itertools
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import time_machine
-from django.test import Client
+from django.test import Client, RequestFactory
 from rest_framework.throttling import SimpleRateThrottle
-from rest_framework_simplejwt.tokens import AccessToken
 
-from agencies.hashers import Argon2PasswordHasher
 from agencies.models import User
+from agencies.throttling import client_ip
 from tests.support.answers import ADDRESSES, REFRESH, TOKEN, assert_error
 from tests.support.environment import PASSWORD, SERVICE_KEY
-from tests.support.project import free_port
+from tests.support.rows import bearer
 from tests.ultravox import Ultravox
 
 SYNC = ADDRESSES[0]
 SERVICE = {"apikey": SERVICE_KEY}
-SYNCS, TOKENS, FAILED, LOGINS = 4, 12, 5, 3
+SYNCS, TOKENS, FAILED, LOGINS = 4, 12, 5, 2
 LOCKED = timedelta(minutes=2)
 LOGIN_ADDRESSES = (TOKEN, "/admin/login/", "/login/")
 
@@ -60,19 +57,14 @@ def assert_limited(response: Any, seconds: float = 3600) -> None:
     assert 1 <= int(response.headers["Retry-After"]) <= seconds
 
 
-def bearer(user: User) -> dict[str, str]:
-    return {"authorization": f"Bearer {AccessToken.for_user(user)}"}
-
-
 # Logins
 
 
 @pytest.mark.parametrize("address", LOGIN_ADDRESSES)
 def test_failed_logins_lock_the_account_for_that_address(users: list[User], address: str) -> None:
     ip = "10.1.0.1"
-    for _ in range(LOGINS - 1):
-        assert log_in("wrong", ip, address=address).status_code in (200, 401)
-    log_in("wrong", ip, address=address)
+    assert log_in("wrong", ip, address=address).status_code in (200, 401)
+    log_in("wrong", ip, address=address)  # the last of LOGINS
     for other in LOGIN_ADDRESSES:
         for name in ("user", "USER", "u\u017fer"):
             response = log_in(PASSWORD, ip, name, other)
@@ -81,8 +73,7 @@ def test_failed_logins_lock_the_account_for_that_address(users: list[User], addr
             assert PASSWORD not in response.content.decode()
     assert_limited(log_in(PASSWORD, f"1.2.3.4, {ip}"), LOCKED.total_seconds())  # a forged header
     assert log_in(PASSWORD, ip, "other").status_code == 200
-    for other, status in zip(LOGIN_ADDRESSES, (200, 302, 302), strict=True):
-        assert log_in(PASSWORD, "10.1.0.2", address=other).status_code == status
+    assert log_in(PASSWORD, "10.1.0.2", address=address).status_code in (200, 302)
 
 
 def test_guesses_from_many_addresses_are_slowed_down(users: list[User]) -> None:
@@ -104,29 +95,20 @@ def test_guesses_from_many_addresses_are_slowed_down(users: list[User]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reported", "same", "other"),
+    ("reported", "address"),
     [
-        ("203.0.113.7:5001", "203.0.113.7:6002", "203.0.113.8"),
-        ("203.0.113.7", "::ffff:203.0.113.7", "::ffff:203.0.113.8"),
-        ("[2001:db8::1]:80", "2001:db8::2", "2001:db8:0:1::1"),  # a customer's /64
-        ("unknown", "1.2.3", "198.51.100.1"),
+        ("203.0.113.7:5001", "203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("[2001:db8::1]:80", "2001:db8::"),  # a customer's /64
+        ("2001:db8:0:1::1", "2001:db8:0:1::"),
+        ("unknown", "127.0.0.1"),
     ],
 )
 def test_addresses_as_proxies_report_them(
-    users: list[User], reported: str, same: str, other: str
+    rf: RequestFactory, settings: Any, reported: str, address: str
 ) -> None:
-    for _ in range(LOGINS):
-        log_in("wrong", reported)
-    assert_limited(log_in(PASSWORD, same))
-    assert log_in(PASSWORD, other).status_code == 200
-
-
-def test_passwords_are_hashed_four_at_a_time() -> None:
-    hasher = Argon2PasswordHasher()
-    encoded = hasher.encode(PASSWORD, hasher.salt())
-    with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(hasher.verify, [PASSWORD] * 8, [encoded] * 8))
-    assert sum(thread.name.startswith("hash") for thread in threading.enumerate()) == 4
+    settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"NUM_PROXIES": 1}
+    assert client_ip(rf.get("/", headers={"x-forwarded-for": reported})) == address
 
 
 # Requests
@@ -141,21 +123,15 @@ def test_requests_for_tokens_are_limited_by_address(users: list[User]) -> None:
     assert post(TOKEN, "10.3.0.2").status_code == 400
 
 
-def test_syncs_are_limited_by_user(users: list[User]) -> None:
-    busy, other = users
-    for number in range(SYNCS):
-        response = post(ADDRESSES[number % 2], f"10.4.0.{number}", **bearer(busy))
-        assert response.status_code == 200
-    assert_limited(post(SYNC, "10.4.0.77", **bearer(busy)))  # another token of the same user
-    assert_limited(post(SYNC, "10.4.0.1", **bearer(busy), **SERVICE))
-    assert post(SYNC, "10.4.0.1", **bearer(other)).status_code == 200
-
-
-def test_syncs_of_services_are_limited_together(users: list[User]) -> None:
-    for number in range(SYNCS):
-        assert post(SYNC, f"10.5.0.{number}", **SERVICE).status_code == 200
-    assert_limited(post(SYNC, "10.5.0.99", **SERVICE))
-    assert post(SYNC, "10.5.0.1", **bearer(users[0])).status_code == 200
+def test_syncs_are_limited_by_user_and_for_all_services_together(users: list[User]) -> None:
+    busy, other = map(bearer, users)
+    for caller in (busy, SERVICE):
+        for number in range(SYNCS):
+            response = post(ADDRESSES[number % 2], f"10.4.0.{number}", **caller)
+            assert response.status_code == 200
+        assert_limited(post(SYNC, "10.4.0.77", **caller))
+    assert post(SYNC, "10.4.0.1", **other, **SERVICE).status_code == 200
+    assert_limited(post(SYNC, "10.4.0.1", **bearer(users[0])))  # another token of the same user
 
 
 def test_failed_authentications_are_limited_by_address(users: list[User]) -> None:
@@ -169,14 +145,3 @@ def test_failed_authentications_are_limited_by_address(users: list[User]) -> Non
         assert_limited(post(ADDRESSES[1], ip, **headers))
     assert post(SYNC, ip, **bearer(users[0])).status_code == 200
     assert_error(post(SYNC, "10.6.0.2"), 401, "not_authenticated")
-
-
-def test_without_redis_nothing_is_limited(
-    users: list[User], settings: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    location = f"redis://127.0.0.1:{free_port()}/1"
-    backend = "django.core.cache.backends.redis.RedisCache"
-    settings.CACHES = {"default": {"BACKEND": backend, "LOCATION": location}}
-    for _ in range(SYNCS + 1):
-        assert post(SYNC, "10.7.0.1", **SERVICE).status_code == 200
-    assert "CACHE_URL fails with ConnectionError" in caplog.text

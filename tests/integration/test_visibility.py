@@ -7,12 +7,9 @@ from django.contrib.auth.models import Permission
 
 from agencies.authentication import Service
 from agencies.models import Agency, User
-from sandbox.catalogue import make_voices
 from tests.support.environment import PASSWORD
 from tests.support.rows import NOW, add_private_voice, add_run, add_voice
-from tests.ultravox import Ultravox
 from voices.models import AgencyVoice
-from voices.sync import sync_voices
 from voices.visibility import Caller, listed, runs_visible_to, starter_of, visible_to
 
 pytestmark = pytest.mark.django_db
@@ -61,27 +58,6 @@ def test_any_ownership_but_public_is_private(stranger: User, ownership: str | No
     add_private_voice("clone", None, ownership=ownership)
     assert visible(stranger) == set()
     assert visible(Service()) == {"clone"}
-
-
-def test_a_sync_records_what_its_agency_saw(
-    ultravox: Ultravox, agency: Agency, user: User, stranger: User
-) -> None:
-    ultravox.voices = voices = make_voices(30, base_url=ultravox.url)
-    private = {voice["voiceId"] for voice in voices if voice["ownership"] == "private"}
-    run = sync_voices(trigger="service")
-    rows = set(AgencyVoice.objects.values_list("agency_id", "voice_id", "last_seen_at"))
-    assert rows == {(agency.pk, voice_id, run.started_at) for voice_id in private}
-    assert visible(user) - visible(stranger) == private
-    # One voice is gone, and one is made public.
-    gone, public = sorted(private)[:2]
-    ultravox.voices = [
-        voice | ({"ownership": "public"} if voice["voiceId"] == public else {})
-        for voice in voices
-        if voice["voiceId"] != gone
-    ]
-    sync_voices(trigger="service")
-    assert [pk for pk, is_listed in listed_by_id(user).items() if not is_listed] == [gone]
-    assert listed_by_id(stranger)[public]
 
 
 def test_the_newest_success_that_would_see_a_voice_decides_whether_it_is_listed(

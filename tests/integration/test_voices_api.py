@@ -9,15 +9,14 @@ import pytest
 import time_machine
 from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from agencies.models import Agency, User
 from sandbox.catalogue import make_voices
-from tests.support.answers import assert_error
-from tests.support.environment import ORIGIN, PASSWORD, SERVICE_KEY
-from tests.support.rows import NOW, add_private_voice, add_run, add_voice, bearer, insert_voice
+from tests.support.answers import ADDRESSES, TOKEN, assert_error
+from tests.support.environment import PASSWORD, SERVICE_KEY
+from tests.support.rows import NOW, add_private_voice, add_run, add_voice, bearer
 from tests.ultravox import Ultravox
-from voices.models import SyncRun, Voice
+from voices.models import SyncRun
 from voices.sync import sync_voices
 
 pytestmark = pytest.mark.django_db
@@ -50,13 +49,8 @@ def test_bodies(get: Any, agency: Agency) -> None:
     run = add_run(agency, synced=1)
     body = get()
     assert list(body) == ["count", "next", "previous", "results", "facets", "last_sync"]
-    assert list(body["facets"]) == [
-        "primary_language",
-        "provider",
-        "ownership",
-        "billing_style",
-        "listed",
-    ]
+    names = ["primary_language", "provider", "ownership", "billing_style", "listed"]
+    assert list(body["facets"]) == names
     assert body["facets"]["ownership"] == [{"value": "public", "label": "Public", "count": 2}]
     assert body["last_sync"]["synced"] == 1
     assert body["last_sync"]["finished_at"].endswith("Z")
@@ -83,23 +77,12 @@ def test_bodies(get: Any, agency: Agency) -> None:
     assert get()["last_sync"] is None
 
 
-def test_a_get_writes_nothing(client: Client, user: User) -> None:
-    insert_voice("a", "É")
-    with CaptureQueriesContext(connection) as queries:
-        for address in (LIST, f"{LIST}?search=é&ordering=-name", "/api/voices/a/", RUNS):
-            assert client.get(address, headers=bearer(user)).status_code == 200
-    assert {query["sql"].split()[0] for query in queries} == {"SELECT"}
-    assert Voice.objects.get().search_text is None
-
-
 def test_search_follows_each_sync(ultravox: Ultravox, agency: Agency, get: Any) -> None:
     for name in ("Émilie", "Jörg"):
         ultravox.voices = [{"voiceId": "1", "name": name, "ownership": "public"}]
         sync_voices(trigger="service")
-        assert [get(search=word)["count"] for word in ("emilie", "jorg")] == [
-            name == "Émilie",
-            name == "Jörg",
-        ]
+        counts = [get(search=word)["count"] for word in ("emilie", "jorg")]
+        assert counts == [name == "Émilie", name == "Jörg"]
 
 
 def test_pages(get: Any, agency: Agency) -> None:
@@ -119,40 +102,29 @@ def test_pages(get: Any, agency: Agency) -> None:
     assert alias["next"].startswith("http://testserver/functions/v1/voices-list?")
 
 
-@pytest.mark.parametrize(
-    ("query", "name"),
-    [
-        *(
-            (f"page={page}", "page")
-            for page in ("0", "x", "", "1e3", "9" * 20, "1.0", "%201", "%D9%A1", "1&page=2", "2")
-        ),
-        ("page_size=0", "page_size"),
-        ("page_size=201", "page_size"),
-        ("ordering=id", "ordering"),
-        ("ordering=--name", "ordering"),
-        ("ordering=name&ordering=provider", "ordering"),
-        ("listed=1", "listed"),
-        ("listed=", "listed"),
-        ("listed=True", "listed"),
-        ("search=a&search=b", "search"),
-        ("search=" + "x" * 1001, "search"),
-        ("search=%00", "search"),
-        ("id=%00", "id"),
-        ("provider=%00", "provider"),
-        ("language=en_us!", "language"),
-        ("language=", "language"),
-        ("language=en&language=--", "language"),
-        ("primary_language=en", "primary_language"),
-        ("limit=5", "limit"),
-        ("forceFunctionRegion=x", "forceFunctionRegion"),
-        ("format=xml", "format"),
-        ("page[]=1", "page[]"),
-    ],
-)
-def test_invalid_parameters_are_named(client: Client, db: None, query: str, name: str) -> None:
-    response = client.get(f"{LIST}?{query}", headers=SERVICE)
-    assert_error(response, 400, "invalid_request")
-    assert name in response.json()["message"]
+INVALID = {
+    "page": ["0", "x", "", "1e3", "9" * 20, "1.0", "%201", "%D9%A1", "1&page=2", "2"],
+    "page_size": ["0", "201"],
+    "ordering": ["id", "--name", "name&ordering=provider"],
+    "listed": ["1", "", "True"],
+    "search": ["a&search=b", "x" * 1001, "%00"],
+    "id": ["%00"],
+    "provider": ["%00"],
+    "language": ["en_us!", "", "en&language=--"],
+    "primary_language": ["en"],
+    "limit": ["5"],
+    "forceFunctionRegion": ["x"],
+    "format": ["xml"],
+    "page[]": ["1"],
+}
+
+
+@pytest.mark.parametrize("name", INVALID)
+def test_invalid_parameters_are_named(client: Client, db: None, name: str) -> None:
+    for value in INVALID[name]:
+        response = client.get(f"{LIST}?{name}={value}", headers=SERVICE)
+        assert_error(response, 400, "invalid_request")
+        assert name in response.json()["message"]
 
 
 def test_parameters_reach_the_search(get: Any, agency: Agency) -> None:
@@ -162,8 +134,7 @@ def test_parameters_reach_the_search(get: Any, agency: Agency) -> None:
     for query, expected in (
         ({"language": "zh_cn"}, "a"),  # no language tag, but a voice has it
         ({"language": "EN"}, "b"),
-        ({"provider": ["LMNT", "other"]}, "a"),
-        ({"billing_style": "x"}, "b"),
+        ({"provider": ["LMNT", "other"], "billing_style": "-"}, "a"),
         ({"ownership": "private"}, "c"),
         ({"listed": "true"}, ""),
         ({"listed": "false", "ordering": "-name"}, "cba"),
@@ -173,35 +144,12 @@ def test_parameters_reach_the_search(get: Any, agency: Agency) -> None:
         assert "".join(voice["id"] for voice in get(**query)["results"]) == expected, query
 
 
-@pytest.mark.parametrize("address", [LIST, f"{LIST}?search=v", RUNS])
-def test_the_number_of_queries_is_constant(client: Client, user: User, address: str) -> None:
-    def count(size: int) -> int:
-        with CaptureQueriesContext(connection) as queries:
-            client.get(address, {"page_size": size}, headers=bearer(user))
-        return len(queries)
-
-    few = count(1)
-    for number in range(60):
-        add_private_voice(f"v{number}", user.agency, primary_language=f"l{number}")
-        add_run(user.agency, user=user)
-    assert count(1) == count(60) == few <= 8
-
-
 # Addresses
 
 
 def test_ids_of_any_characters(get: Any, client: Client) -> None:
     with_address = (
-        "preview",
-        "50%",
-        "50%25",
-        "%2F",
-        "é€",
-        "a b+c",
-        "x?y#z",
-        "a\nb",
-        "'\"<>",
-        "..a",
+        *("preview", "50%", "50%25", "%2F", "é€", "a b+c", "x?y#z", "a\nb", "'\"<>", "..a"),
     )
     without_address = ("a/b", "a/preview", "sync/more", "/", "a/", "a//b", ".", "..")
     for voice_id in (*with_address, *without_address, "sync"):
@@ -274,26 +222,6 @@ def test_an_etag_lasts_for_as_long_as_the_body(client: Client, user: User) -> No
         assert client.get(LIST, headers={"if-none-match": etag}).status_code == 200
 
 
-def test_browsers_on_another_origin(client: Client, db: None) -> None:
-    requested = "authorization, apikey, x-client-info, x-region, if-none-match, range"
-    preflight = client.options(
-        ALIAS,
-        headers={
-            "origin": ORIGIN,
-            "access-control-request-method": "GET",
-            "access-control-request-headers": requested,
-        },
-    )
-    assert preflight.status_code in (200, 204)
-    allowed = preflight["Access-Control-Allow-Headers"].split(", ")
-    assert set(requested.split(", ")) <= set(allowed)
-    response = client.get(ALIAS, headers=SERVICE | {"origin": ORIGIN})
-    assert response["Access-Control-Allow-Origin"] == ORIGIN
-    assert "Access-Control-Allow-Credentials" not in response
-    assert "ETag" in response["Access-Control-Expose-Headers"]
-    assert "origin" in response["Vary"].lower()
-
-
 # Callers
 
 
@@ -327,7 +255,7 @@ def test_a_session_reads_and_syncs_with_a_csrf_token(
     client = Client(enforce_csrf_checks=True)
     client.force_login(user)
     assert client.get(LIST).status_code == 200
-    for address in ("/api/voices/sync/", "/functions/v1/voices-sync"):
+    for address in ADDRESSES:
         assert_error(client.post(address), 403, "csrf_failed")
     client.cookies["csrftoken"] = token = "a" * 32
     response = client.post("/api/voices/sync/", headers={"x-csrftoken": token})
@@ -337,6 +265,8 @@ def test_a_session_reads_and_syncs_with_a_csrf_token(
     assert_error(client.get(LIST, headers={"authorization": "Bearer x"}), 401, "invalid_token")
     assert_error(client.get(LIST, headers={"apikey": "x"}), 401, "invalid_api_key")
     assert client.post("/api/voices/sync/", headers=SERVICE).status_code == 200
+    login = {"email": user.email, "password": PASSWORD}
+    assert client.post(TOKEN, login, content_type="application/json").status_code == 200
     client.force_login(staff)
     assert client.get(LIST).status_code == 200
     client.cookies["csrftoken"] = token

@@ -12,13 +12,9 @@ from tests.support.environment import CREDENTIALS_KEY, ENVIRONMENT, OTHER_SERVIC
 from tests.ultravox import API_KEY
 
 ADDRESSES = ("/functions/v1/voices-sync", "/api/voices/sync/")
-BOTH_SPELLINGS = tuple(
-    spelling
-    for address in ADDRESSES
-    for spelling in (address.rstrip("/"), address.rstrip("/") + "/")
-)
+BOTH_SPELLINGS = tuple(address.rstrip("/") + slash for address in ADDRESSES for slash in ("", "/"))
 TOKEN, REFRESH = "/api/token/", "/api/token/refresh/"
-NO_AGENCY, INVALID_TOKEN = "not_agency_user", "invalid_token"
+INVALID_TOKEN = "invalid_token"
 # In the body of Ultravox's errors in these tests; no response may contain it.
 MARKER = "ultravox-said-this-in-confidence"
 SECRETS = (

@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -50,11 +50,10 @@ def sign(claims: dict[str, Any], key: Any, algorithm: str, **header: Any) -> str
 
 
 def encode(part: bytes) -> str:
-    """Encode a segment of a token."""
     return base64.urlsafe_b64encode(part).rstrip(b"=").decode()
 
 
-class KeySetServer:
+class KeySetServer(ThreadingHTTPServer):
     """A server of public keys that records the requested paths; a context manager.
 
     `fault` is one of FAULTS, "hang" until the server stops, or "" for none.
@@ -66,58 +65,45 @@ class KeySetServer:
         "not keys": (200, b'["keys", 7]'),
         "redirect": (302, b""),
     }
+    daemon_threads = False  # so that server_close() waits for them
 
     def __init__(self, *keys: SigningKey) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"  # for SUPABASE_URL
         self.keys = [key.jwk for key in keys]
         self.fault = ""
         self.paths: list[str] = []
         self.stopped = threading.Event()
-
-    def respond(self, path: str) -> tuple[int, bytes]:
-        self.paths.append(path)
-        if self.fault == "hang":
-            self.stopped.wait(30)
-        return self.FAULTS.get(self.fault, (200, json.dumps({"keys": self.keys}).encode()))
-
-    def __enter__(self) -> Self:
-        respond = self.respond
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                status, body = respond(self.path)
-                self.send_response(status)
-                self.send_header("Location", "/elsewhere")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                with contextlib.suppress(OSError):  # the client left
-                    self.wfile.write(body)
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = False  # so that server_close() waits for them
-        self.url = f"http://127.0.0.1:{self._server.server_port}"  # for SUPABASE_URL
-        self._thread = threading.Thread(target=self._server.serve_forever, args=[0.01])
-        self._thread.start()
-        return self
+        threading.Thread(target=self.serve_forever, args=[0.01], daemon=True).start()
 
     def __exit__(self, *error: object) -> None:
         self.stopped.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self.shutdown()
+        self.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: KeySetServer
+
+    def do_GET(self) -> None:
+        self.server.paths.append(self.path)
+        if self.server.fault == "hang":
+            self.server.stopped.wait(30)
+        good = 200, json.dumps({"keys": self.server.keys}).encode()
+        status, body = self.server.FAULTS.get(self.server.fault, good)
+        self.send_response(status)
+        self.send_header("Location", "/elsewhere")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        with contextlib.suppress(OSError):  # the client left
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
 
 
 def claims(user: str, /, **changes: Any) -> dict[str, Any]:
     """Return the claims of a signed-in user; a change to None removes the claim."""
-    now = int(time.time())
-    full = {
-        "sub": user,
-        "aud": "authenticated",
-        "role": "authenticated",
-        "exp": now + 3600,
-        "iat": now,
-        "email": "user@example.com",
-    }
-    return {name: value for name, value in (full | changes).items() if value is not None}
+    full: dict[str, Any] = {"sub": user, "exp": int(time.time()) + 3600}
+    full |= dict.fromkeys(("aud", "role"), "authenticated") | changes
+    return {name: value for name, value in full.items() if value is not None}
