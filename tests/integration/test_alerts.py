@@ -152,10 +152,3 @@ def test_an_unsent_e_mail_is_sent_after_the_next_sync(
         for _ in range(2):
             run_task()
         assert subjects() == [expected]
-
-
-@pytest.mark.usefixtures("_admins")
-def test_errors_of_views_are_not_e_mailed(settings: Any) -> None:
-    settings.DEBUG = False
-    logging.getLogger("django.request").error("An error", exc_info=ValueError("of a view"))
-    assert mail.outbox == []

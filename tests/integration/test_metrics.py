@@ -1,5 +1,6 @@
 """`/metrics`: who may read it, that its values are right, and that nothing lowers a counter."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from agencies.models import Agency
 from tests.support.answers import assert_error
+from tests.support.project import ROOT
 from tests.support.rows import add_run
+from tests.support.tools import find, run
 from tests.ultravox import Ultravox
 from voices.models import SyncRun
 from voices.sync import sync_voices
@@ -22,6 +25,7 @@ pytestmark = pytest.mark.django_db
 TOKEN = "token-of-prometheus"
 AUTHORIZED = {"authorization": f"Bearer {TOKEN}", "host": "10.0.0.7:8000"}
 RUNS = "voices_sync_runs_total"
+RULES = ROOT / "deploy/alerts.yml"
 
 
 @pytest.fixture
@@ -55,10 +59,9 @@ def test_without_the_token_it_does_not_exist(settings: Any, method: str, token: 
         assert_error(response, 404, "not_found")
 
 
-def test_methods_and_spellings_with_the_token(client: Client) -> None:
-    for scheme in ("bearer", "BEARER", "Bearer "):
-        response = client.head("/metrics", headers={"authorization": f"{scheme} {TOKEN}"})
-        assert (response.status_code, response.content) == (200, b"")
+def test_methods_and_schemes_with_the_token(client: Client) -> None:
+    response = client.head("/metrics", headers={"authorization": f"bearer {TOKEN}"})
+    assert (response.status_code, response.content) == (200, b"")
     response = client.post("/metrics", headers=AUTHORIZED)
     assert (response.status_code, response["Allow"]) == (405, "GET, HEAD")
 
@@ -66,9 +69,12 @@ def test_methods_and_spellings_with_the_token(client: Client) -> None:
 # Values
 
 
-def test_before_the_first_sync_every_metric_is_0(client: Client) -> None:
+def test_before_the_first_sync_every_metric_of_the_alerts_is_0(client: Client) -> None:
     response = client.get("/metrics", headers=AUTHORIZED)
     assert metrics(client) == {}
+    used = set(re.findall(r"voices_\w+", RULES.read_text()))
+    assert len(used) == 4
+    assert used <= set(re.findall(r"^(voices_\w+)", response.text, re.MULTILINE))
     assert response.text.count(f"\n{RUNS}{{") == 15
     assert "\nvoices_sync_last_success_timestamp_seconds 0.0\n" in response.text
 
@@ -76,14 +82,16 @@ def test_before_the_first_sync_every_metric_is_0(client: Client) -> None:
 def test_successful_sync(client: Client, agency: Agency, ultravox: Ultravox) -> None:
     ultravox.voices[0]["voiceId"] = None
     sync_voices(trigger=SyncRun.Trigger.COMMAND)
-    run = SyncRun.objects.get()
-    assert run.finished_at
-    seconds = (run.finished_at - run.started_at).total_seconds()
+    sync_run = SyncRun.objects.get()
+    assert sync_run.finished_at
+    seconds = (sync_run.finished_at - sync_run.started_at).total_seconds()
     assert metrics(client) == {
         f"{RUNS} succeeded command": 1,
         "voices_sync_duration_seconds_count succeeded command": 1,
         "voices_sync_duration_seconds_sum succeeded command": pytest.approx(seconds, abs=0.001),
-        "voices_sync_last_success_timestamp_seconds": pytest.approx(run.finished_at.timestamp()),
+        "voices_sync_last_success_timestamp_seconds": pytest.approx(
+            sync_run.finished_at.timestamp()
+        ),
         "voices_sync_last_success_voices": 299,
         "voices_sync_last_success_skipped": 1,
     }
@@ -128,3 +136,8 @@ def test_prune_lowers_no_counter(client: Client, agency: Agency) -> None:
         call_command("prune")
         assert counters() == before
     assert SyncRun.objects.count() == 2
+
+
+def test_prometheus_raises_each_alert_when_it_should() -> None:
+    done = run(find("promtool", "prometheus"), "test", "rules", "tests/support/alerts.yml")
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -209,17 +209,6 @@ def test_audio_is_cached_until_the_voice_changes(
         assert len(ultravox.requests) == count
 
 
-def test_audio_that_may_be_incomplete_is_cached_for_a_minute_only(
-    get_preview: GetPreview, ultravox: Ultravox
-) -> None:
-    ultravox.previews = lambda exchange: exchange.send(b"HTTP/1.1 200 OK\r\n\r\n" + WAV[:100])
-    assert (get_preview().content, get_preview().content) == (WAV[:100], WAV[:100])
-    assert len(ultravox.requests) == 1
-    ultravox.previews = reply()
-    with later(61):
-        assert get_preview().content == WAV
-
-
 @pytest.mark.django_db(transaction=True)
 def test_one_request_for_many_listeners_and_a_limit_on_waiting(
     voice: Voice, ultravox: Ultravox

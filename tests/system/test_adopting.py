@@ -31,10 +31,13 @@ READ_ONLY = (psycopg.errors.UndefinedColumn, psycopg.errors.ObjectNotInPrerequis
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Database:
-    """A database of a Supabase project."""
-    template = Database.create(tmp_path_factory.mktemp("template"))
+    """A Supabase project's database, with this service's tables in a schema of their own."""
+    folder = tmp_path_factory.mktemp("template")
+    template = Database.create(folder)
     template.script((ROOT / "tests/support/supabase/database.sql").read_text())
     template.rows("INSERT INTO vault.secrets VALUES ('first', %s), ('second', 'key-two')", API_KEY)
+    done = Project(template, folder, DATABASE_SCHEMA="voices").manage("migrate", "-v", "0")
+    assert done.returncode == 0, done.stderr
     return template
 
 
@@ -51,11 +54,7 @@ def make(project: Callable[..., Project], ultravox: Ultravox) -> Callable[..., P
 
 @pytest.fixture
 def site(make: Callable[..., Project]) -> Project:
-    """A project whose tables have a schema of their own."""
-    site = make(DATABASE_SCHEMA="voices")
-    done = site.manage("migrate", "-v", "0")
-    assert done.returncode == 0, done.stderr
-    return site
+    return make(DATABASE_SCHEMA="voices")
 
 
 def adopt(site: Project, *options: str) -> str:
@@ -95,7 +94,8 @@ def test_migrate_changes_nothing_beside_tables_of_the_same_names(
 def test_installation_in_public_is_closed_or_moved(
     database: Database, make: Callable[..., Project]
 ) -> None:
-    database.rows("DROP TABLE public.agencies, public.ultravox_voices CASCADE")
+    database.script("DROP SCHEMA voices CASCADE")
+    database.script("DROP TABLE public.agencies, public.ultravox_voices CASCADE")
     before = tables(database)
     done = make().manage("migrate")
     assert done.returncode == 1

@@ -50,14 +50,6 @@ def test_only_the_owner_can_read_the_files(folder: Path) -> None:
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-@pytest.mark.parametrize(("age", "is_loaded"), [(0, True), (59, True), (61, False), (-61, False)])
-def test_max_age(folder: Path, age: int, is_loaded: bool) -> None:
-    cache.store(NAMES[0], b"audio")
-    stored_at = (folder / NAMES[0]).stat().st_mtime - age
-    os.utime(folder / NAMES[0], (stored_at, stored_at))
-    assert (cache.load(NAMES[0], max_age=60) == b"audio") == is_loaded
-
-
 def test_the_least_recently_used_files_are_removed_first(folder: Path, settings: Any) -> None:
     settings.PREVIEW_BYTES = 10
     folder.mkdir()
