@@ -12,7 +12,6 @@ from django.utils import timezone
 from agencies.models import Agency
 from tests.support.answers import without
 from tests.support.listener import Listener
-from tests.support.project import free_port
 from tests.support.rows import add_run
 from tests.ultravox import Exchange, Ultravox
 from voices import alerts
@@ -102,20 +101,15 @@ def test_a_watchdog_s_fault_does_not_fail_the_sync(
 # The e-mails
 
 
-@pytest.fixture
-def _admins(settings: Any) -> None:
-    settings.ADMINS = [("Ada", "ada@example.com")]
-    settings.SERVER_EMAIL = "voices@example.com"
-
-
 def subjects() -> list[str]:
     return [message.subject.removeprefix("[Voices sync, localhost] ") for message in mail.outbox]
 
 
-@pytest.mark.usefixtures("_admins")
 def test_one_e_mail_when_syncs_fail_and_one_when_they_work_again(
-    agency: Agency, ultravox: Ultravox
+    agency: Agency, ultravox: Ultravox, settings: Any
 ) -> None:
+    settings.ADMINS = [("Ada", "ada@example.com")]
+    settings.SERVER_EMAIL = "voices@example.com"
     for _ in range(2):
         mail.outbox.clear()
         for fault in ("status_400", "status_400", None):
@@ -133,22 +127,3 @@ def test_one_e_mail_when_syncs_fail_and_one_when_they_work_again(
         for _ in range(2):
             run_task()
         assert subjects() == [FAILING, WORKING]
-
-
-@pytest.mark.usefixtures("_admins")
-def test_an_unsent_e_mail_is_sent_after_the_next_sync(
-    agency: Agency, ultravox: Ultravox, settings: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    working_backend = settings.EMAIL_BACKEND
-    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", free_port()
-    for fault, expected in (("status_400", FAILING), (None, WORKING)):
-        ultravox.fault = fault
-        mail.outbox.clear()
-        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-        for _ in range(3):
-            assert run_task() == ("FAILURE" if fault else "SUCCESS")
-        assert "ADMINS could not be e-mailed: ConnectionRefusedError" in caplog.text
-        settings.EMAIL_BACKEND = working_backend
-        for _ in range(2):
-            run_task()
-        assert subjects() == [expected]
