@@ -38,9 +38,6 @@ def run_task() -> str:
     return sync_voices.apply().state
 
 
-# The ping
-
-
 def test_each_scheduled_sync_pings(agency: Agency, ultravox: Ultravox, watchdog: Listener) -> None:
     sync(trigger=SyncRun.Trigger.COMMAND)
     assert watchdog.targets == []
@@ -96,9 +93,6 @@ def test_a_watchdog_s_fault_does_not_fail_the_sync(
     assert run_task() == "SUCCESS"
     assert f"The watchdog {message}" in caplog.text
     assert SECRET not in caplog.text
-
-
-# The e-mails
 
 
 def subjects() -> list[str]:

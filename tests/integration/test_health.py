@@ -120,9 +120,6 @@ def test_unapplied_migration_is_503(client: Client) -> None:
         migrations.bulk_create(rows)
 
 
-# Checks that hang
-
-
 def test_hanging_check_runs_once_and_returns_results_so_far() -> None:
     go_on, calls = threading.Event(), []
 

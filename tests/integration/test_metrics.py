@@ -47,9 +47,6 @@ def metrics(client: Client) -> dict[str, float]:
     }
 
 
-# Who may read it
-
-
 @pytest.mark.parametrize("token", [TOKEN, ""])
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
 def test_without_the_token_it_does_not_exist(settings: Any, method: str, token: str) -> None:
@@ -64,9 +61,6 @@ def test_methods_and_schemes_with_the_token(client: Client) -> None:
     assert (response.status_code, response.content) == (200, b"")
     response = client.post("/metrics", headers=AUTHORIZED)
     assert (response.status_code, response["Allow"]) == (405, "GET, HEAD")
-
-
-# Values
 
 
 def test_before_the_first_sync_every_metric_of_the_alerts_is_0(client: Client) -> None:

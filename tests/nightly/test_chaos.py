@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
@@ -189,14 +188,6 @@ def test_nothing_is_lost(
         assert len(load.reads) > 100
 
 
-def lines(site: Project, name: str) -> list[dict[str, Any]]:
-    found = []
-    for line in site.log(name).splitlines():
-        with contextlib.suppress(ValueError):  # cut off by kill -9
-            found.append(json.loads(line))
-    return found
-
-
 def check_results(site: Project, load: Load) -> None:
     # The voices of each sync that returned 200 are in the table.
     stored = {row[0] for row in site.database.rows("SELECT id FROM ultravox_voices")}
@@ -211,5 +202,7 @@ def check_results(site: Project, load: Load) -> None:
     assert site.database.value(deadlocks) == 0
     # No unexpected errors. Celery logs traces of broken connections.
     for name in SERVERS + WORKERS:
-        for line in lines(site, name):
-            assert "trace" not in line or line["logger"].startswith("celery"), line
+        for text in site.log(name).splitlines():
+            with contextlib.suppress(ValueError):  # cut off by kill -9
+                line = json.loads(text)
+                assert "trace" not in line or line["logger"].startswith("celery"), line

@@ -131,11 +131,8 @@ def test_guide_copies_agencies_users_and_voices(database: Database, site: Projec
     with pytest.raises(DENIED):
         query_api(database, "SELECT * FROM voices.users", "authenticated")
     # A second run changes no row
-    code = f"""
-agency = Agency.objects.get(name="First agency"); agency.ultravox_api_key = "x"; agency.save()
-User.objects.filter(pk="{ANNA}").update(is_active=False, agency=None)
-"""
-    assert site.manage("shell", "-c", code).returncode == 0
+    database.rows("UPDATE voices.agencies SET ultravox_api_key = '', updated_at = now()")
+    database.rows("UPDATE voices.users SET is_active = false, agency_id = NULL")
     before = database.rows(everything)
     assert "Added agencies: 0; existing: 3" in adopt(site, "--apply")
     assert database.rows(everything) == before
@@ -169,16 +166,16 @@ def pooler(database: Database, tmp_path: Path) -> Iterator[str]:
     """Start PgBouncer in transaction mode, and yield the database's URL for the service's role."""
     program, port = find("pgbouncer"), free_port()
     server = psycopg.conninfo.conninfo_to_dict(database.url)
-    (tmp_path / "users").write_text('"voices_service" ""\n')
-    (tmp_path / "pgbouncer.ini").write_text(
+    file, log, users = (tmp_path / name for name in ("pgbouncer.ini", "pgbouncer.log", "users"))
+    users.write_text('"voices_service" ""\n')
+    file.write_text(
         f"[databases]\n* = host={server['host']} port={server.get('port', 5432)}\n"
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-        f"pool_mode = transaction\nauth_type = trust\nauth_file = {tmp_path}/users\n"
+        f"pool_mode = transaction\nauth_type = trust\nauth_file = {users}\n"
     )
-    log = tmp_path / "pgbouncer.log"
-    with log.open("w") as file:
-        command = [program, "-u", "postgres", str(tmp_path / "pgbouncer.ini")]
-        process = subprocess.Popen(command, stdout=file, stderr=file)
+    with log.open("w") as output:
+        command = [program, "-u", "postgres", str(file)]
+        process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
         wait_for(lambda: "process up" in log.read_text())
         yield f"postgres://voices_service@127.0.0.1:{port}/{server['dbname']}"

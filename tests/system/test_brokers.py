@@ -47,20 +47,6 @@ def runs(project: Project) -> list[tuple[Any, ...]]:
     )
 
 
-def start_sync(site: Project, ultravox: Ultravox) -> subprocess.Popen[str]:
-    """Start a worker with a sync that waits for its second page."""
-    worker = site.start(*WORKER, log="worker")
-    ultravox.hold_after(1)
-    site.send_sync()
-    ultravox.wait_until(lambda: ultravox.held > 0, 30)
-    return worker
-
-
-def kill(worker: subprocess.Popen[str]) -> None:
-    os.killpg(worker.pid, signal.SIGKILL)
-    worker.wait(10)
-
-
 def stop(process: subprocess.Popen[str]) -> None:
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
@@ -99,8 +85,6 @@ def test_worker_runs_what_beat_sends(site: Project, ultravox: Ultravox, broker: 
     wait_for(lambda: messages(broker) == 0, 10, "its acknowledgement")
     assert runs(site)[before:] == [("schedule", "failed", 0, "ultravox_error")]
     assert len(ultravox.listings) == requests + 1
-    lines = [line for line in site.log("worker").splitlines() if "UltravoxError" in line]
-    assert len(lines) == 1
     # A worker that is stopped finishes its sync.
     ultravox.fault = None
     ultravox.hold_after(1)
@@ -120,7 +104,12 @@ def test_worker_runs_what_beat_sends(site: Project, ultravox: Ultravox, broker: 
 def test_sync_of_a_killed_worker_is_repeated(
     site: Project, ultravox: Ultravox, broker: str
 ) -> None:
-    kill(start_sync(site, ultravox))
+    worker = site.start(*WORKER, log="worker")
+    ultravox.hold_after(1)
+    site.send_sync()
+    ultravox.wait_until(lambda: ultravox.held > 0, 30)
+    os.killpg(worker.pid, signal.SIGKILL)
+    worker.wait(10)
     assert runs(site) == [("schedule", "running", 0, "")]
     assert site.database.value("SELECT count(*) FROM ultravox_voices") == 0
     ultravox.release()
