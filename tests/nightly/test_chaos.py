@@ -195,7 +195,7 @@ def check_results(site: Project, load: Load) -> None:
         assert synced > SHARED
         assert {f"key-{agency}-{number}" for number in range(synced - SHARED)} <= stored
     open_runs = "SELECT count(*) FROM voice_sync_runs WHERE status = 'running'"
-    assert site.database.value(open_runs) == 0
+    wait_for(lambda: site.database.value(open_runs) == 0, 10, "the end of scheduled syncs")
     codes = site.database.rows("SELECT DISTINCT error_code FROM voice_sync_runs")
     assert {code for (code,) in codes} <= {"", "abandoned", "save_failed", "ultravox_error"}
     deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
