@@ -1,12 +1,13 @@
 """`GET /api/voices/<id>/preview`: who hears which voice, and how often Ultravox is asked."""
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 import time_machine
@@ -14,13 +15,13 @@ from django.conf import settings as django_settings
 from django.db import connection
 from django.test import Client
 from rest_framework.throttling import SimpleRateThrottle
-from rest_framework_simplejwt.tokens import AccessToken
 
 from agencies.models import Agency, User
 from sandbox import audio
 from tests.support.answers import MARKER, assert_error, store_raw_key
 from tests.support.environment import ORIGIN, PASSWORD, SERVICE_KEY
 from tests.support.project import wait_for
+from tests.support.rows import NOW, add_voice, bearer
 from tests.ultravox import API_KEY, Exchange, Ultravox
 from voices.models import AgencyVoice, Voice
 
@@ -28,7 +29,6 @@ pytestmark = pytest.mark.django_db
 
 SERVICE = {"apikey": SERVICE_KEY}
 OTHER_KEY = "another-key"
-NOW = datetime(2026, 11, 25, 12, 30, tzinfo=UTC)
 ADDRESS = "/api/voices/v/preview"
 WAV = audio.wav("v")
 
@@ -36,15 +36,14 @@ GetPreview = Callable[..., Any]
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, settings: Any) -> Path:
+def _folder(tmp_path: Path, settings: Any) -> None:
     settings.PREVIEW_FOLDER = tmp_path / "previews"
-    return tmp_path / "previews"
 
 
 @pytest.fixture
 def voice(ultravox: Ultravox, agency: Agency) -> Voice:
     """A public voice whose preview Ultravox generates."""
-    return add_voice("v", ultravox)
+    return add_generated("v", ultravox)
 
 
 @pytest.fixture
@@ -64,19 +63,13 @@ def get_preview(client: Client, voice: Voice, ultravox: Ultravox) -> GetPreview:
     return get
 
 
-def add_voice(voice_id: str, ultravox: Ultravox, **fields: Any) -> Voice:
-    url = f"{ultravox.url}/api/voices/{quote(voice_id, safe='')}/preview"
-    fields = {"ownership": "public", "preview_url": url, "last_synced_at": NOW} | fields
-    return Voice.objects.create(id=voice_id, name=voice_id, **fields)
+def add_generated(voice_id: str, ultravox: Ultravox) -> Voice:
+    return add_voice(voice_id, preview_url=f"{ultravox.url}/api/voices/{voice_id}/preview")
 
 
 def reply(status: int = 200, body: bytes | Any = WAV, **headers: str) -> Callable[[Exchange], None]:
     fields = {name.replace("_", "-"): value for name, value in headers.items()}
     return lambda exchange: exchange.reply(status, body, headers=fields)
-
-
-def bearer(user: User) -> dict[str, str]:
-    return {"authorization": f"Bearer {AccessToken.for_user(user)}"}
 
 
 def link_of(client: Client, headers: dict[str, str], voice_id: str = "v") -> str:
@@ -94,11 +87,8 @@ def keys_sent(ultravox: Ultravox) -> list[str]:
     return [request.headers["x-api-key"] for request in ultravox.requests]
 
 
-# Audio
-
-
 def test_audio_is_requested_once_and_labelled_by_its_bytes(
-    get_preview: GetPreview, ultravox: Ultravox
+    client: Client, get_preview: GetPreview, ultravox: Ultravox
 ) -> None:
     mp3 = audio.mp3()
     ultravox.previews = reply(body=mp3, Content_Type="text/plain")
@@ -111,28 +101,22 @@ def test_audio_is_requested_once_and_labelled_by_its_bytes(
         assert response["Cache-Control"] == "private, max-age=3600"
     unchanged = get_preview(**{"if-none-match": response["ETag"]})
     assert (unchanged.status_code, unchanged.content) == (304, b"")
-    assert get_preview(**{"if-match": '"x"'}).content == mp3
+    head = client.head(ADDRESS, headers=SERVICE)
+    assert (head.status_code, head.content, head["Content-Type"]) == (200, b"", "audio/mpeg")
+    assert_error(client.post(ADDRESS), 405, "method_not_allowed")
     assert keys_sent(ultravox) == [API_KEY]
 
 
 def test_a_range_of_the_audio(get_preview: GetPreview) -> None:
-    response = get_preview(range="bytes=0-1")
+    response = get_preview(range="bytes=0-1", origin=ORIGIN)
     assert (response.status_code, response.content) == (206, WAV[:2])
-    assert response["Content-Type"] == "audio/wav"
-    assert response["Content-Length"] == "2"
+    assert (response["Content-Type"], response["Content-Length"]) == ("audio/wav", "2")
     assert response["Content-Range"] == f"bytes 0-1/{len(WAV)}"
+    assert response["Access-Control-Allow-Origin"] == ORIGIN
+    assert "Content-Range" in response["Access-Control-Expose-Headers"]
     beyond = get_preview(range=f"bytes={len(WAV)}-")
     assert_error(beyond, 416, "range_not_satisfiable")
     assert beyond["Content-Range"] == f"bytes */{len(WAV)}"
-
-
-def test_head_and_other_methods(client: Client, get_preview: GetPreview) -> None:
-    response = client.head(ADDRESS, headers=SERVICE)
-    assert (response.status_code, response.content) == (200, b"")
-    assert response["Content-Type"] == "audio/wav"
-    for method in ("POST", "PUT", "DELETE"):
-        assert_error(client.generic(method, ADDRESS), 405, "method_not_allowed")
-    assert_error(client.get(ADDRESS), 401, "not_authenticated")
 
 
 @pytest.mark.parametrize(("size", "status"), [(10_000_000, 200), (10_000_001, 502)])
@@ -141,9 +125,6 @@ def test_the_largest_preview(
 ) -> None:
     ultravox.previews = reply(body=WAV.ljust(size, b"\0"))
     assert get_preview().status_code == status
-
-
-# Callers
 
 
 def test_a_private_preview_is_only_for_callers_who_see_the_voice(
@@ -162,27 +143,16 @@ def test_a_private_preview_is_only_for_callers_who_see_the_voice(
 def test_a_link_plays_without_credentials_for_its_voice_only(
     client: Client, get_preview: GetPreview, ultravox: Ultravox, user: User
 ) -> None:
-    add_voice("w", ultravox)
+    add_generated("x:v", ultravox)
+    prefix, _, code = link_of(client, bearer(user), "x:v").rpartition(":")
+    forged = f"{prefix.replace('x%3Av', 'v')}:x:{code}"
     link = link_of(client, bearer(user))
     assert link.startswith(f"{ADDRESS}?signature=")
-    for invalid in (link[:-1], f"{link}x", f"{ADDRESS}?signature=a:b", link.replace("/v/", "/w/")):
+    for invalid in (link[:-1], f"{link}x", link.replace("/v/", "/x:v/"), forged):
         assert_error(client.get(invalid), 401, "invalid_token")
         assert client.get(invalid, headers=SERVICE).status_code == 200
     user.delete()
     assert client.get(link).status_code == 200
-
-
-@pytest.mark.parametrize(("voice_id", "separator"), [("x.secret", "."), ("x:secret", ":")])
-def test_a_link_cannot_be_changed_into_another_voice_s(
-    client: Client, ultravox: Ultravox, user: User, voice_id: str, separator: str
-) -> None:
-    add_voice(voice_id, ultravox)
-    add_voice("secret", ultravox, ownership="private")
-    signature = link_of(client, bearer(user), voice_id).partition("=")[2]
-    prefix, _, code = signature.partition(":")
-    for forged in (signature, f"{prefix}{separator}x:{code}", f"{prefix}:x:{code}"):
-        response = client.get(f"/api/voices/secret/preview?signature={forged}")
-        assert_error(response, 401, "invalid_token")
 
 
 def test_a_link_is_valid_for_one_to_two_hours(client: Client, get_preview: GetPreview) -> None:
@@ -200,96 +170,65 @@ def test_a_link_is_valid_for_one_to_two_hours(client: Client, get_preview: GetPr
         assert_error(client.get(link), 401, "invalid_token")
 
 
-def test_other_origins_can_play_and_read(client: Client, get_preview: GetPreview) -> None:
-    headers = {"origin": ORIGIN, "range": "bytes=0-1"}
-    response = client.get(link_of(client, SERVICE), headers=headers)
-    assert response["Access-Control-Allow-Origin"] == ORIGIN
-    assert "Content-Range" in response["Access-Control-Expose-Headers"]
-
-
 def test_requests_to_ultravox_are_limited_for_each_caller(
     get_preview: GetPreview, ultravox: Ultravox, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(SimpleRateThrottle.THROTTLE_RATES, "preview", "2/min")
-    add_voice("w", ultravox)
-    add_voice("x", ultravox)
+    add_generated("w", ultravox)
+    add_generated("x", ultravox)
     headers = bearer(user)
     for voice_id, status in (("v", 200), ("v", 200), ("w", 200), ("v", 200), ("x", 429)):
         assert get_preview(f"/api/voices/{voice_id}/preview", headers).status_code == status
-    link = link_of(Client(), headers, "x")  # counts for the user who listed it
+    link = link_of(Client(), headers, "x")  # counts for its user
     assert_error(get_preview(link, {}), 429, "rate_limited")
     assert get_preview("/api/voices/x/preview").status_code == 200  # another caller
     assert get_preview("/api/voices/x/preview", headers).status_code == 200  # cached by now
 
 
-# The cache
-
-
 def test_audio_is_cached_until_the_voice_changes(
-    get_preview: GetPreview, voice: Voice, ultravox: Ultravox, folder: Path
+    get_preview: GetPreview, voice: Voice, ultravox: Ultravox
 ) -> None:
-    changes: list[tuple[dict[str, Any], int]] = [
-        ({"name": "v"}, 1),
-        ({"name": "another"}, 1),
-        ({"definition": {"a": 1}}, 2),
-        ({"preview_url": f"{voice.preview_url}?v=2"}, 3),
-    ]
-    for change, count in changes:
-        Voice.objects.update(**change)
+    another_url = f"{voice.preview_url}?v=2"
+    for column, value, count in (
+        ("name", "v", 1),
+        ("name", "another", 1),
+        ("definition", {"a": 1}, 2),
+        ("preview_url", another_url, 3),
+    ):
+        Voice.objects.update(**{column: value})
         assert get_preview().content == WAV
         assert len(ultravox.requests) == count
-        assert len(list(folder.iterdir())) == count
-
-
-def test_audio_that_may_be_incomplete_is_cached_for_a_minute_only(
-    get_preview: GetPreview, ultravox: Ultravox
-) -> None:
-    ultravox.previews = lambda exchange: exchange.send(b"HTTP/1.1 200 OK\r\n\r\n" + WAV[:100])
-    assert (get_preview().content, get_preview().content) == (WAV[:100], WAV[:100])
-    assert len(ultravox.requests) == 1
-    ultravox.previews = reply()
-    with later(61):
-        assert get_preview().content == WAV
 
 
 @pytest.mark.django_db(transaction=True)
 def test_one_request_for_many_listeners_and_a_limit_on_waiting(
-    client: Client, voice: Voice, ultravox: Ultravox
+    voice: Voice, ultravox: Ultravox
 ) -> None:
-    """While Ultravox hangs, listeners of one voice wait for one response, and other requests go on."""
-    hangs = True
+    go_on = threading.Event()
 
     def reply_later(exchange: Exchange) -> None:
-        while hangs:
-            exchange.pause(0.01)
+        go_on.wait(20)
         exchange.reply(200, WAV)
 
-    def listen(voice_id: str) -> Any:
+    def listen() -> Any:
         try:
-            return Client().get(f"/api/voices/{voice_id}/preview", headers=SERVICE)
+            return Client().get(ADDRESS, headers=SERVICE)
         finally:
             connection.close()
 
     ultravox.previews = reply_later
     slots = django_settings.PREVIEW_SLOTS
-    others = [add_voice(f"other-{number}", ultravox).pk for number in range(5)]
     with ThreadPoolExecutor(slots + 2) as listeners:
-        waiting = [listeners.submit(listen, voice_id) for voice_id in others]
-        ultravox.wait_for_requests(5, 20)
-        waiting += [listeners.submit(listen, "v") for _ in range(slots - 5 + 2)]
+        calls = [listeners.submit(listen) for _ in range(slots + 2)]
         try:
-            wait_for(lambda: sum(call.done() for call in waiting) == 2)
-            for busy in [call.result() for call in waiting if call.done()]:
+            wait_for(lambda: sum(call.done() for call in calls) == 2)
+            for busy in [call.result() for call in calls if call.done()]:
                 assert_error(busy, 503, "busy")
                 assert int(busy["Retry-After"]) >= 1
-            assert client.get("/api/voices/", headers=SERVICE).status_code == 200
         finally:
-            hangs = False
-    assert sorted(call.result().status_code for call in waiting) == [200] * slots + [503] * 2
-    assert len(ultravox.requests) == 6
-
-
-# Public copies
+            go_on.set()
+    assert sorted(call.result().status_code for call in calls) == [200] * slots + [503] * 2
+    assert len(ultravox.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -320,12 +259,11 @@ def test_a_redirect_from_ultravox_is_cached_for_a_minute(
     assert ultravox.decoy.connections == 0
 
 
-INVALID_URLS = ["", "http://", "ftp://a/b", "https://[x", "https://user[@example.com/"]
-INVALID_URLS += ["https://example.com/" + "x" * 17_000]
+INVALID_URLS = ["http://", "ftp://a/b", "https://[x", "https://example.com/" + "x" * 17_000]
 
 
 @pytest.mark.parametrize(
-    "location", [*INVALID_URLS, "http://example.com/a", "/audio/v.wav", "{ultravox}/audio/v.wav"]
+    "location", [*INVALID_URLS, "", "http://example.com/a", "/audio/v.wav", "{ultravox}/v.wav"]
 )
 def test_any_other_redirect_is_not_followed(
     get_preview: GetPreview, ultravox: Ultravox, location: str
@@ -336,13 +274,10 @@ def test_any_other_redirect_is_not_followed(
     assert len(ultravox.requests) == 1
 
 
-# Errors
-
-
 @pytest.mark.parametrize(
     ("url", "status", "code"),
     [(url, 404, "no_preview") for url in (None, "", "  ")]
-    + [(url, 502, "preview_unavailable") for url in (*INVALID_URLS[1:], "javascript:a", "a.wav")],
+    + [(url, 502, "preview_unavailable") for url in (*INVALID_URLS, "javascript:a", "a.wav")],
 )
 def test_no_or_an_invalid_preview_url(
     get_preview: GetPreview, url: str | None, status: int, code: str
@@ -358,12 +293,7 @@ def test_no_or_an_invalid_preview_url(
     + [(status, "voice") for status in (200, 404, 410)],
 )
 def test_an_error_names_its_cause_and_is_cached_for_a_minute(
-    get_preview: GetPreview,
-    ultravox: Ultravox,
-    status: int,
-    cause: str,
-    caplog: pytest.LogCaptureFixture,
-    folder: Path,
+    get_preview: GetPreview, ultravox: Ultravox, status: int, cause: str
 ) -> None:
     ultravox.previews = reply(status, {"detail": MARKER, "key": API_KEY})
     for _ in range(2):
@@ -372,26 +302,22 @@ def test_an_error_names_its_cause_and_is_cached_for_a_minute(
         assert cause in response.json()["message"]
         assert status == 200 or str(status) in response.json()["message"]
     assert len(ultravox.requests) == 1
-    stored = "".join(file.name + file.read_text() for file in folder.iterdir())
-    for secret in (MARKER, API_KEY):
-        assert secret not in caplog.text + stored
     ultravox.previews = reply()
     with later(61):
         assert get_preview().status_code == 200
 
 
-@pytest.mark.parametrize("fault", ["resets", "hangs", "drips its head", "drips its body"])
+@pytest.mark.parametrize("fault", ["resets", "hangs", "drips"])
 def test_ultravox_has_its_timeout_and_one_request(
     get_preview: GetPreview, ultravox: Ultravox, settings: Any, fault: str
 ) -> None:
     settings.ULTRAVOX_TIMEOUT = 0.3
     ultravox.drip_interval = 0.1
-    head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n"
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
     faults: dict[str, Callable[[Exchange], object]] = {
         "resets": lambda exchange: exchange.reset(),
         "hangs": lambda exchange: exchange.hang(),
-        "drips its head": lambda exchange: exchange.drip([head, *([b"x: y\r\n"] * 99)]),
-        "drips its body": lambda exchange: exchange.drip([head + b"\r\n", *([b"R"] * 99)]),
+        "drips": lambda exchange: exchange.drip([head, *([b"R"] * 99)]),
     }
     ultravox.previews = faults[fault]
     started_at = time.monotonic()
@@ -402,15 +328,8 @@ def test_ultravox_has_its_timeout_and_one_request(
     assert len(ultravox.requests) == 1
 
 
-# Keys
-
-
 def test_the_caller_s_own_key_is_preferred(
-    client: Client,
-    get_preview: GetPreview,
-    ultravox: Ultravox,
-    user: User,
-    other_user: User,
+    client: Client, get_preview: GetPreview, ultravox: Ultravox, user: User, other_user: User
 ) -> None:
     link = link_of(client, bearer(other_user))
     for number, (address, headers) in enumerate(
@@ -431,20 +350,16 @@ def test_a_private_voice_needs_a_key_that_sees_it(
     assert keys_sent(ultravox) == [OTHER_KEY]
 
 
-def test_missing_and_unreadable_keys(
+def test_blank_and_unreadable_keys(
     get_preview: GetPreview, ultravox: Ultravox, agency: Agency, other_user: User
 ) -> None:
     assert other_user.agency
-    store_raw_key(other_user.agency, "")
     store_raw_key(agency, "not decryptable")
-    assert_error(get_preview(), 500, "credentials_unavailable")
-    store_raw_key(agency, None)
-    assert_error(get_preview(), 400, "no_api_key")
-    assert ultravox.requests == []
-    store_raw_key(agency, "not decryptable")
-    other_user.agency.ultravox_api_key = OTHER_KEY
-    other_user.agency.save()
     assert get_preview().status_code == 200
+    Voice.objects.update(definition={})  # not cached
+    store_raw_key(other_user.agency, "")
+    assert_error(get_preview(), 500, "credentials_unavailable")
+    assert keys_sent(ultravox) == [OTHER_KEY]
 
 
 def test_a_rejected_key_is_not_used_again_and_another_is(

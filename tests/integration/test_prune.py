@@ -1,6 +1,5 @@
 """`manage.py prune`, and the daily task: what they remove, and what stays."""
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -8,35 +7,25 @@ from typing import Any
 import pytest
 from axes.models import AccessAttempt
 from django.contrib.sessions.models import Session
-from django.core.management import CommandError, call_command
-from django.db import connection
-from django.test import Client
+from django.core.management import call_command
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
 from agencies.models import Agency
 from operations import prune
-from operations.models import PrunedRuns, Worker
+from operations.models import Worker
 from operations.tasks import prune as task
-from sandbox.audio import wav
-from tests.support.answers import without
-from tests.ultravox import Ultravox
+from tests.support import rows
 from voices.models import SyncRun, Voice
-from voices.sync import sync_voices
+from voices.previews import cache
 
 pytestmark = pytest.mark.django_db
 
 
 def add_run(days_ago: float, agency: Agency | None, status: str = "succeeded") -> int:
     start = timezone.now() - timedelta(days=days_ago)
-    return SyncRun.objects.create(
-        trigger="schedule",
-        agency=agency,
-        status=status,
-        started_at=start,
-        heartbeat_at=start,
-        finished_at=None if status == "running" else start,
-    ).pk
+    end = None if status == "running" else start
+    return rows.add_run(agency, start, status=status, finished_at=end).pk
 
 
 def add_attempt(days_ago: float) -> None:
@@ -45,7 +34,10 @@ def add_attempt(days_ago: float) -> None:
     attempt.save()
 
 
-def test_newest_successes_and_running_syncs_stay(agency: Agency) -> None:
+def test_newest_successes_and_running_syncs_stay(
+    agency: Agency, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prune, "BATCH_SIZE", 7)
     other = Agency.objects.create(name="Other")
     remaining = {
         add_run(89, agency, "failed"),
@@ -62,26 +54,6 @@ def test_newest_successes_and_running_syncs_stay(agency: Agency) -> None:
     add_run(91, other, "abandoned")
     call_command("prune")
     assert set(SyncRun.objects.values_list("pk", flat=True)) == remaining
-
-
-@pytest.mark.django_db(transaction=True)
-def test_simultaneous_prunes_count_each_run_once(
-    agency: Agency, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(prune, "BATCH_SIZE", 7)
-    for _ in range(60):
-        add_run(91, agency, "failed")
-
-    def run(_: int) -> int:
-        try:
-            return prune.prune()["runs"]
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(3) as pool:
-        assert sum(pool.map(run, range(3))) == 60
-    assert SyncRun.objects.count() == 0
-    assert PrunedRuns.objects.get().runs == 60
 
 
 @pytest.mark.parametrize(("days", "remaining"), [(0, 3), (20, 1)])
@@ -110,33 +82,17 @@ def test_expired_sessions_old_logins_and_dead_workers(capsys: pytest.CaptureFixt
     assert capsys.readouterr().out == line
 
 
-def test_previews_of_deleted_and_changed_voices(
-    client: Client,
-    service_headers: dict[str, str],
-    agency: Agency,
-    ultravox: Ultravox,
-    settings: Any,
-    tmp_path: Path,
-) -> None:
+def test_previews_of_deleted_and_changed_voices(settings: Any, tmp_path: Path) -> None:
     settings.PREVIEW_FOLDER = tmp_path / "previews"
     assert prune.prune()["previews"] == 0  # the folder does not exist
-    ultravox.previews = lambda exchange: exchange.reply(200, wav("v"))
-    sync_voices(trigger=SyncRun.Trigger.COMMAND)
-    voices = [voice for voice in Voice.objects.all() if "/preview" in (voice.preview_url or "")][:3]
+    voices = [rows.add_voice(name, preview_url=f"http://{name}") for name in "abc"]
     for voice in voices:
-        response = client.get(f"/api/voices/{voice.pk}/preview", headers=service_headers)
-        assert response.status_code == 200
+        cache.store(cache.file_name(voice), b"audio")
     voices[0].delete()
-    Voice.objects.filter(pk=voices[1].pk).update(definition={"another": "voice"})
+    Voice.objects.filter(pk="b").update(definition={"another": "voice"})
     (settings.PREVIEW_FOLDER / "db.sqlite3").touch()  # not a preview
     assert prune.prune()["previews"] == 2
     assert len(list(settings.PREVIEW_FOLDER.iterdir())) == 2
-
-
-@pytest.mark.django_db(transaction=True)
-def test_database_error_is_one_line() -> None:
-    with without("voice_sync_runs"), pytest.raises(CommandError, match="is not migrated"):
-        call_command("prune")
 
 
 def test_daily_task(agency: Agency) -> None:

@@ -1,18 +1,14 @@
-"""A Redis database or a RabbitMQ virtual host for one test.
+"""Redis and RabbitMQ, each for one test at a time, and connections that can be cut.
 
-`TEST_REDIS_URL` needs an empty database between 1 and 15. `TEST_AMQP_URL` needs a server whose `rabbitmqctl`
-this user may run. Otherwise the URL's own virtual host is used, and Celery's queue in it is deleted.
+Database 15 of `TEST_REDIS_URL` is emptied. Celery's queue in the virtual host of `TEST_AMQP_URL` is deleted.
 """
 
 import contextlib
 import fcntl
 import os
-import shutil
 import socket
-import subprocess
 import tempfile
 import threading
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,57 +22,31 @@ QUEUE = "celery"
 
 @contextlib.contextmanager
 def redis_database() -> Iterator[str]:
-    """Yield the URL of an empty Redis database that no other test uses."""
-    url = os.environ.get("TEST_REDIS_URL")
-    if not url:
-        pytest.skip("TEST_REDIS_URL is not set, for example to redis://127.0.0.1:6379/0")
-    server = urlsplit(url)._replace(path="").geturl()
-    for number in range(1, 16):
-        with contextlib.ExitStack() as stack:
-            client = stack.enter_context(redis.Redis.from_url(f"{server}/{number}"))
-            if _lock(stack, f"redis-{number}") and not client.dbsize():
-                stack.callback(client.flushdb)
-                yield f"{server}/{number}"
-                return
-    pytest.skip("None of the databases 1 to 15 of TEST_REDIS_URL is empty")
+    """Yield the URL of an empty Redis database."""
+    with _server("TEST_REDIS_URL") as server:
+        url = urlsplit(server)._replace(path="/15").geturl()
+        with redis.Redis.from_url(url) as client:
+            client.flushdb()
+            yield url
+            client.flushdb()
 
 
 @contextlib.contextmanager
 def rabbitmq_host() -> Iterator[str]:
-    """Yield the URL of a RabbitMQ virtual host that no other test uses."""
-    url = os.environ.get("TEST_AMQP_URL")
-    if not url:
-        pytest.skip("TEST_AMQP_URL is not set, for example to amqp://guest:guest@127.0.0.1:5672//")
-    parts = urlsplit(url)
-    name = f"voices-{uuid.uuid4().hex[:12]}"
-    with contextlib.ExitStack() as stack:
-        if _rabbitmqctl("add_vhost", name):
-            stack.callback(_rabbitmqctl, "delete_vhost", name)
-            user = parts.username or "guest"
-            assert _rabbitmqctl("set_permissions", "-p", name, user, *[".*"] * 3)
-            yield parts._replace(path=f"/{name}").geturl()
-        else:
-            _lock(stack, "rabbitmq", wait=True)
-            _delete_queue(url)
-            stack.callback(_delete_queue, url)
-            yield url
+    """Yield the URL of a RabbitMQ virtual host without Celery's queue."""
+    with _server("TEST_AMQP_URL") as url:
+        _delete_queue(url)
+        yield url
+        _delete_queue(url)
 
 
-def _rabbitmqctl(*arguments: str) -> bool:
-    """Return whether `rabbitmqctl` exists and the command succeeded."""
-    if not (command := shutil.which("rabbitmqctl")):
-        return False
-    return not subprocess.run([command, *arguments], capture_output=True, check=False).returncode
-
-
-def _lock(stack: contextlib.ExitStack, name: str, *, wait: bool = False) -> bool:
-    """Lock a name among all test processes until the stack closes."""
-    file = stack.enter_context((Path(tempfile.gettempdir()) / f"voices-sync-{name}.lock").open("w"))
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    return True
+@contextlib.contextmanager
+def _server(variable: str) -> Iterator[str]:
+    """Yield the URL in an environment variable. Wait for other test processes that use it."""
+    url = os.environ.get(variable) or pytest.skip(f"{variable} is not set")
+    with (Path(tempfile.gettempdir()) / f"voices-sync-{variable}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield url
 
 
 def _delete_queue(url: str) -> None:

@@ -12,9 +12,11 @@ from tests.support import npm
 from tests.support.answers import TOKEN
 from tests.support.environment import PASSWORD, SERVICE_KEY
 from tests.support.jwks import KeySetServer, claims, signing_key
-from tests.support.project import Database, own_project
+from tests.support.project import Database, on_sqlite, own_project
 from tests.support.seeding import add_agency, add_user
 from tests.ultravox import Ultravox
+
+pytestmark = on_sqlite  # about no database
 
 SECRET = "supabase-s-own-jwt-secret-of-the-tests-0123456789"
 GOOD = {"success": True, "message": "Synced 3 voices from Ultravox", "stats": {"synced": 3}}
