@@ -7,8 +7,7 @@ from http.client import responses
 from typing import Any
 
 from sandbox.api import Api, BadQuery, decode_cursor, dump, parse_parameters
-from tests.ultravox.connection import Connection, Request
-from tests.ultravox.decoy import Decoy
+from tests.ultravox.connection import Connection, Decoy, Request
 
 
 def make_head(status: int, headers: dict[str, str], *, reason: str | None = None) -> bytes:
@@ -49,18 +48,12 @@ class Exchange:
         except BadQuery:
             return 0
 
-    @property
-    def page_size(self) -> int:
-        return self.api.page_size(self.request.query)
-
-    def page_json(self, offset: int | None = None) -> bytes:
-        """Return the requested page, or the one at another offset."""
+    def page_json(self) -> bytes:
         parameters = parse_parameters(self.request.target)
-        offset = self.offset if offset is None else offset
-        return dump(self.api.page(parameters, base_url=self.base_url, offset=offset))
+        return dump(self.api.page(parameters, base_url=self.base_url, offset=self.offset))
 
-    def page(self, offset: int | None = None) -> dict[str, Any]:
-        page: dict[str, Any] = json.loads(self.page_json(offset))
+    def page(self) -> dict[str, Any]:
+        page: dict[str, Any] = json.loads(self.page_json())
         return page
 
     def reply(
