@@ -134,16 +134,15 @@ class Tab:
         audio = self.page.locator("audio")
         return float(audio.evaluate("(it) => it.currentTime")) if audio.count() else 0.0
 
-    def focused(self) -> tuple[str, float]:
-        """Return the accessible name and the bottom edge of the focused element, in any shadow tree."""
-        name, bottom = self.page.evaluate(FOCUSED)
-        return name, bottom
+    def focused(self) -> str:
+        """Return the accessible name of the focused element, in any shadow tree."""
+        return str(self.page.evaluate(FOCUSED))
 
     def tab_to(self, name: str) -> None:
         """Press Tab until the element with this name has the focus."""
         for _ in range(80):
             self.page.keyboard.press("Tab")
-            if self.focused()[0] == name:
+            if self.focused() == name:
                 return
         raise AssertionError(f"{name} was not reached")
 
@@ -151,8 +150,7 @@ class Tab:
 FOCUSED = """() => {
   let focus = document.activeElement;
   while (focus?.shadowRoot?.activeElement) focus = focus.shadowRoot.activeElement;
-  const name = focus.ariaLabel || focus.labels?.[0]?.innerText || focus.innerText || '';
-  return [name, focus.getBoundingClientRect().bottom];
+  return focus.ariaLabel || focus.labels?.[0]?.innerText || focus.innerText || '';
 }"""
 
 
