@@ -118,9 +118,6 @@ def test_previews_that_fail(anna: Tab, changed_site: Site) -> None:
     silent = next(it["name"] for it in voices if not it["previewUrl"])
     anna.search(silent)
     anna.row(silent).get_by_text("No preview").wait_for()
-    anna.row(silent).get_by_role("button", name=f"Play {silent}").click(force=True)
-    anna.row(silent).get_by_text("This voice has no preview.").wait_for()
-    assert anna.errors == []
 
 
 def test_the_keyboard_alone(anna: Tab) -> None:

@@ -109,11 +109,8 @@ def test_the_shortlist(anna: Tab) -> None:
     page.get_by_role("button", name="Play all").click()
     wait_until(page, lambda: played == ["Bronte"], "the first")
     page.get_by_role("button", name="Remove Bronte 2 from").click()  # while the first plays
-    anna.shortlist("Bronte 4")
-    wait_until(page, lambda: len(played) == 2, "the next")
-    assert page.locator(".chip[aria-current]").inner_text().startswith("Bronte 3")
-    wait_until(page, lambda: played == ["Bronte", "Bronte 3", "Bronte 4"], "the last")
-    anna.shortlist("Bronte 2")
+    wait_until(page, lambda: played == ["Bronte", "Bronte 3"], "the last")
+    anna.shortlist("Bronte 2", "Bronte 4")
     anna.search("alistair")
     anna.row("Alistair").wait_for()
     anna.shortlist("Alistair")

@@ -13,7 +13,6 @@ import requests
 import schemathesis
 
 from sandbox import API_KEY, Sandbox
-from sandbox.__main__ import main
 from sandbox.faults import FAULTS
 from tests.support.project import ROOT
 from tests.ultravox import Ultravox
@@ -94,28 +93,14 @@ def test_faults(fault: str, statuses: list[int]) -> None:
         assert [response.status_code for response in responses] == statuses
 
 
-def run(*arguments: str) -> subprocess.Popen[str]:
-    line = [sys.executable, "-m", "sandbox", *arguments]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(line, cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
-
-
 def test_command_stops_on_a_signal() -> None:
     options = ("--port=0", "--key=a", "--key=b", "--voices=12", "--latency=30", "--fault=slow")
-    with run(*options) as process:
+    line = [sys.executable, "-m", "sandbox", *options]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(line, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdout
         text = "".join(iter(process.stdout.readline, "Press Ctrl-C to stop.\n"))
         assert re.search(r"curl -H 'X-API-Key: a' 'http://\S+/api/voices\?pageSize=3'", text)
         assert FAULTS["slow"].does in text
         process.send_signal(signal.SIGINT)
         assert (process.wait(10), process.communicate()[1]) == (0, "")
-
-
-def test_command_explains_errors(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--list-faults"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == len(FAULTS)
-    with pytest.raises(SystemExit, match="2"):
-        main(["--fault=x"])
-    with run(f"--port={sandbox.port}") as process:
-        assert "is in use. Choose another port with --port." in process.communicate()[1]
-        assert process.returncode == 1

@@ -192,11 +192,10 @@ def test_deadline_ends_a_tls_handshake(ultravox: Ultravox) -> None:
 
 def test_large_page_is_not_held_in_memory(ultravox: Ultravox) -> None:
     ultravox.fault = "body_gzip_bomb"
-    fail(ultravox)  # builds the bomb
     tracemalloc.start()
     try:
         assert "bytes" in str(fail(ultravox))
-        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
     finally:
         tracemalloc.stop()
 
@@ -222,18 +221,6 @@ def test_caller_stops_early(
         ultravox.wait_for_requests(2)
         start = time.monotonic()
     assert time.monotonic() - start < 1
-
-
-def test_tick_is_called_while_waiting_and_may_stop_the_listing(ultravox: Ultravox) -> None:
-    ultravox.fault = "hang"
-    ticks = iter(range(8))
-
-    def tick() -> None:
-        if next(ticks) == 7:
-            raise InterruptedError
-
-    with pytest.raises(InterruptedError):
-        list(make_client(ultravox).pages(tick=tick))
 
 
 def test_certificate_must_be_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,9 +61,9 @@ def change_page(change: Callable[[dict[str, Any]], object]) -> Script:
     return script
 
 
-def raw(content: bytes, *headers: bytes, version: bytes = b"HTTP/1.1") -> bytes:
+def raw(content: bytes, *headers: bytes) -> bytes:
     """Return the bytes of a response with only these headers."""
-    return b"\r\n".join([version + b" 200 OK", *headers, b"", content])
+    return b"\r\n".join([b"HTTP/1.1 200 OK", *headers, b"", content])
 
 
 def sized(content: bytes) -> bytes:
