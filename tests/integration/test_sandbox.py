@@ -1,11 +1,9 @@
 """The sandbox, and the voices that it shares with the tests' Ultravox."""
 
-import io
 import re
 import signal
 import subprocess
 import sys
-import wave
 from collections.abc import Iterator
 
 import pytest
@@ -43,15 +41,6 @@ def test_voices_match_ultravox_s_schema(server: type[Sandbox] | type[Ultravox]) 
         schema["/api/voices"]["GET"].validate_response(get(f"{running.url}/api/voices?limit=200"))
 
 
-def test_pages(sandbox: Sandbox) -> None:
-    page = get(f"{sandbox.url}/api/voices?pageSize=7&limit=3").json()
-    assert (len(page["results"]), page["total"], page["previous"]) == (7, 300, None)
-    second = get(page["next"]).json()
-    assert page["results"] + second["results"] == sandbox.api.voices[:14]
-    assert get(second["previous"]).json() == page
-    assert get(f"{sandbox.url}/api/voices?cursor=x").status_code == 404
-
-
 def test_all_but_public_audio_requires_a_key(sandbox: Sandbox) -> None:
     voice_id = sandbox.api.voices[0]["voiceId"]
     for path in ("", f"/{voice_id}", f"/{voice_id}/preview"):
@@ -62,19 +51,6 @@ def test_all_but_public_audio_requires_a_key(sandbox: Sandbox) -> None:
     for path in ("/", "/api/voices/nobody", "/api/voices/nobody/preview", "/audio/nobody.wav"):
         assert get(sandbox.url + path).status_code == 404
     assert requests.post(f"{sandbox.url}/api/voices", json={}, timeout=10).status_code == 405
-
-
-def test_previews_are_audio(sandbox: Sandbox) -> None:
-    signatures = {}
-    for voice in sandbox.api.voices[:12]:
-        public = f"http://localhost:{sandbox.port}/audio/{voice['voiceId']}.wav"
-        preview = f"{sandbox.url}/api/voices/{voice['voiceId']}/preview"
-        assert voice["previewUrl"] in (preview, public, None)
-        response = get(preview)
-        signatures[response.headers["Content-Type"]] = response.content[:4]
-        with wave.open(io.BytesIO(get(public, None).content)) as recording:
-            assert recording.getnframes() == recording.getframerate()  # one second
-    assert signatures == {"audio/wav": b"RIFF", "text/plain": b"\xff\xf3\x48\xc4"}  # MP3
 
 
 @pytest.mark.parametrize(

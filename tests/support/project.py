@@ -1,7 +1,6 @@
 """A whole project in processes of its own: a database, the command line, the web server, workers."""
 
 import contextlib
-import http.client
 import os
 import shutil
 import signal
@@ -17,6 +16,7 @@ from typing import Any, ClassVar, Self
 
 import psycopg
 import pytest
+import requests
 
 from tests.support.environment import ENVIRONMENT
 
@@ -77,6 +77,7 @@ class Database:
         if not IS_POSTGRESQL:
             file = folder / "db.sqlite3"
             if template:
+                template.rows("PRAGMA wal_checkpoint(TRUNCATE)")  # all of it is in the one file
                 shutil.copyfile(template.path, file)
             return cls(f"sqlite:///{file}")
         name = f"voices_{uuid.uuid4().hex[:12]}"
@@ -149,11 +150,6 @@ class Database:
                 connection.execute(statements)
             else:
                 connection.executescript(statements)
-
-    def make_whole(self) -> None:
-        """Let it be copied: on SQLite, its one file then holds all of it."""
-        if not self.is_postgresql:
-            self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def is_busy(self) -> bool:
         """Return whether a session is in the middle of a slow trigger, or waits for a lock."""
@@ -248,7 +244,7 @@ class Project:
             **environment,
         )
         url = f"http://127.0.0.1:{port}"
-        wait_for(lambda: _answers(url) or self.server.poll() is not None, what="the web server")
+        wait_for(lambda: _responds(url) or self.server.poll() is not None, what="the web server")
         assert self.server.poll() is None, self.log("web")
         return url
 
@@ -260,15 +256,12 @@ class Project:
             process.wait(10)
 
 
-def _answers(url: str) -> bool:
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)
+def _responds(url: str) -> bool:
     try:
-        connection.request("GET", "/nothing-here")  # a redirect to HTTPS will do
-        return connection.getresponse().status > 0
-    except OSError:
+        requests.get(f"{url}/nothing-here", timeout=5, allow_redirects=False)
+    except requests.RequestException:
         return False
-    finally:
-        connection.close()
+    return True
 
 
 @contextlib.contextmanager

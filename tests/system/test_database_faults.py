@@ -18,7 +18,6 @@ from tests.support.project import (
     END_OTHER_SESSIONS,
     FAIL,
     IS_POSTGRESQL,
-    ROOT,
     SLOW,
     STEPS,
     Project,
@@ -71,40 +70,26 @@ def test_the_web_server_cannot_reach_it(before: Project, ultravox: Ultravox) -> 
         assert (response.status_code, response.json()["code"]) == (500, "save_failed")
 
 
-NOT_REACHABLE = (
-    "The database can't be reached. Check DATABASE_URL, and that the database is running."
-)
-
-
 @pytest.mark.parametrize(
     ("url", "advice"),
     [
         ("{own}", "The database is not migrated. Run `manage.py migrate`."),
-        pytest.param(
-            "{server}/nothing",
-            "The database in DATABASE_URL does not exist. Create it.",
-            marks=on_postgresql,
-        ),
         pytest.param(
             "postgres://nobody:secret@{host}/postgres",
             "The database rejects the user or password in DATABASE_URL. Check both.",
             marks=on_postgresql,
         ),
         pytest.param(
-            "postgres://postgres:secret@127.0.0.1:9/postgres", NOT_REACHABLE, marks=on_postgresql
-        ),
-        pytest.param("sqlite:////x/y/z", NOT_REACHABLE, marks=on_sqlite),
-        pytest.param(
-            f"sqlite:///{ROOT}/README.md",
-            "The file in DATABASE_URL is not a SQLite database. Correct the path.",
+            "sqlite:////x/y/z",
+            "The database can't be reached. Check DATABASE_URL, and that the database is running.",
             marks=on_sqlite,
         ),
     ],
 )
 def test_the_error_explains_how_to_fix_it(url: str, advice: str, tmp_path: Path) -> None:
     with own_project(None, tmp_path) as project:
-        server, own = project.database.url.rpartition("/")[0], project.database.url
-        url = url.format(own=own, server=server, host=server.rpartition("@")[2])
+        own = project.database.url
+        url = url.format(own=own, host=own.rpartition("/")[0].rpartition("@")[2])
         done = project.manage("sync_voices", DATABASE_URL=url)
         assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{SAVE_FAILED} {advice}\n")
 

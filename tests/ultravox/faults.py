@@ -88,7 +88,7 @@ IS_FOLLOWED = {
 IS_NOT_FOLLOWED = {
     "redirect_away": scripts.redirect_away,
     "redirect_nowhere": lambda e: e.reply(302),
-    "next_away": link_first(lambda e: e.decoy.url + scripts.second_page(e)),
+    "next_away": link_first(lambda e: e.server.decoy.url + scripts.second_page(e)),
     "definition_nested_100000": nested(100_000),
 }
 ENDS_ON_SECOND_REQUEST = {

@@ -103,7 +103,7 @@ def redirect(location: Callable[[Exchange], str], number: int = 302) -> Script:
 
 
 def redirect_away(exchange: Exchange) -> None:
-    exchange.reply(302, headers={"Location": f"{exchange.decoy.url}{LISTING_PATH}"})
+    exchange.reply(302, headers={"Location": f"{exchange.server.decoy.url}{LISTING_PATH}"})
 
 
 def redirect_here(number: int = 302, then: Script = Exchange.normal) -> Script:
@@ -114,7 +114,7 @@ def redirect_here(number: int = 302, then: Script = Exchange.normal) -> Script:
 
 def second_page(exchange: Exchange) -> str:
     """Return path and query of the second page."""
-    size = exchange.api.page_size(exchange.request.query)
+    size = exchange.server.page_size(exchange.request.query)
     return f"{LISTING_PATH}?pageSize={size}&cursor={encode_cursor(size)}"
 
 

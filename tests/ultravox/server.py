@@ -5,7 +5,6 @@ does.
 """
 
 import socket
-import ssl
 import threading
 from collections.abc import Callable
 from typing import Self
@@ -14,7 +13,7 @@ from sandbox import API_KEY
 from sandbox.api import LISTING_PATH, MAX_PAGE_SIZE, Api
 from sandbox.catalogue import make_voices
 from tests.ultravox.connection import Connection, Decoy, Request
-from tests.ultravox.exchange import Exchange, make_head
+from tests.ultravox.exchange import Exchange
 from tests.ultravox.faults import FAULTS
 from tests.ultravox.scripts import Fault, Script
 
@@ -30,18 +29,15 @@ class Ultravox(Api):
         *,
         count: int = 300,
         max_page_size: int = MAX_PAGE_SIZE,
-        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self.latency = 0.0
         self.drip_interval = 1.0
         self.held = 0
-        self._ssl_context = ssl_context
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._open: dict[Connection, threading.Thread] = {}
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-        scheme = "https" if ssl_context else "http"
-        self.url = f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         voices = make_voices(count, base_url=self.url)
         super().__init__(voices, {API_KEY}, max_page_size=max_page_size)
         self.decoy = Decoy()
@@ -150,8 +146,6 @@ class Ultravox(Api):
 
     def _serve(self, connection: Connection) -> None:
         try:
-            if tls := self._ssl_context:
-                connection.socket = tls.wrap_socket(connection.socket, server_side=True)
             while not connection.closed and not self._stopping.is_set():
                 request = connection.read_request()
                 if request is None or not self._handle(connection, request):
@@ -175,16 +169,7 @@ class Ultravox(Api):
                 self._targets.append(request.target)
             targets = list(self._targets)
             self._changed.notify_all()
-        exchange = Exchange(
-            connection=connection,
-            request=request,
-            api=self,
-            base_url=f"{self.url.partition(':')[0]}://{request.headers['host']}",
-            decoy=self.decoy,
-            drip_interval=self.drip_interval,
-            respond=self._respond,
-            keep=request.keep_alive,
-        )
+        exchange = Exchange(connection, request, self, keep=request.keep_alive)
         script = self.previews if request.path.endswith("/preview") else None
         if is_page:
             self._hold(connection, number)
@@ -192,13 +177,3 @@ class Ultravox(Api):
             exchange.n, exchange.attempt = len(targets), targets.count(request.target)
         (script or Exchange.normal)(exchange)
         return exchange.keep
-
-    def _respond(self, exchange: Exchange) -> None:
-        request, base_url = exchange.request, exchange.base_url
-        key = request.headers.get("x-api-key")
-        if request.path == LISTING_PATH:
-            exchange.pause(self.latency)
-        response = self.respond(request.method, request.target, key=key, base_url=base_url)
-        headers = response.headers | {"Content-Length": str(len(response.body))}
-        head = make_head(response.status, headers)
-        exchange.connection.socket.sendall(head + response.body)
