@@ -68,9 +68,8 @@ class Tab:
         self.page.locator("form [type=submit]").click()
         self.page.wait_for_url(self.site + address)
 
-    def look(self, name: str = "", widths: tuple[int, ...] = (1280, 800)) -> None:
+    def look(self, name: str, widths: tuple[int, ...] = (1280, 800)) -> None:
         """Take a screenshot at each width. The page must be free of errors and fit the window."""
-        name = name or self.page.url.removeprefix(self.site).strip("/").replace("/", "-")
         for width in widths:
             self.page.set_viewport_size({"width": width, "height": 800})
             self.page.screenshot(path=self.folder / f"{name}-{width}.png")

@@ -51,9 +51,6 @@ def test_search_filters_and_order(anna: Tab) -> None:
     assert not page.get_by_role("checkbox", name="Eleven Labs").is_checked()
     anna.check("filtered")
 
-
-def test_filters_without_matches(anna: Tab) -> None:
-    page = anna.page
     anna.search("zzz")
     page.get_by_role("heading", name="No voices match “zzz”").wait_for()
     anna.check("no-matches")
@@ -61,8 +58,6 @@ def test_filters_without_matches(anna: Tab) -> None:
     anna.wait_for_count("300 voices")
     anna.open("/?ordering=bogus")
     page.get_by_role("heading", name="These filters aren't valid").wait_for()
-    page.get_by_role("button", name="Clear all").last.click()
-    anna.wait_for_count("300 voices")
 
 
 def test_rows_and_further_pages(anna: Tab) -> None:
@@ -176,7 +171,6 @@ def test_a_service_that_does_not_respond(anna: Tab) -> None:
     page.get_by_role("heading", name="Couldn't load voices").wait_for()
     assert page.get_by_text("The voice service isn't responding.").first.is_visible()
     anna.check("service-away", provoked=True)
-    assert anna.rows().count() == 0
     anna.sync()
     anna.wait_for_sync_status("The voice service isn't responding.")
     page.context.set_offline(False)
@@ -211,7 +205,6 @@ def test_syncs_of_the_user_and_of_a_colleague(anna: Tab, changed_site: Site, bro
     assert bar.evaluate("(it) => it.value / it.max") == pytest.approx(1 / 3)
     anna.wait_for_sync_status("Synced 300 voices from Ultravox.")
     anna.wait_for_count("300 voices")
-    assert page.get_by_text("synced just now").is_visible()
     assert not bar.is_visible()
     last = page.get_by_role("table", name="Last syncs").get_by_role("row").nth(1)
     assert "300 voices" in last.inner_text()

@@ -22,13 +22,9 @@ from voices.sync import sync_voices
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def log(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "voices")
-
-
 @pytest.fixture
 def is_waiting(caplog: pytest.LogCaptureFixture) -> Callable[[], bool]:
+    caplog.set_level("INFO", "voices")
     return lambda: "Waiting for run" in caplog.text
 
 
@@ -103,7 +99,6 @@ def test_a_sync_that_joined_an_interrupted_run_starts_its_own(
 def test_a_rejected_key_is_one_run_and_one_error(
     ultravox: Ultravox, is_waiting: Callable[[], bool]
 ) -> None:
-    """Whether the callers use that agency's key or any agency's."""
     agency = create_revoked()
     ultravox.hold_after(0)
     calls = [
@@ -135,7 +130,6 @@ def test_a_sync_with_any_key_continues_when_the_joined_key_was_rejected(
 def test_the_next_key_is_in_use(
     status: str, ultravox: Ultravox, agency: Agency, is_waiting: Callable[[], bool]
 ) -> None:
-    """A service whose first key is rejected joins the sync in progress with the second."""
     create_revoked()
     run = open_run(agency)
     joined = in_thread(lambda: sync_voices(trigger="service"))

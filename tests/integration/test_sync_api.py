@@ -109,45 +109,31 @@ def test_every_response_is_json_whatever_the_accept_header(
 # Errors of a sync: `test_sync.py` has the causes
 
 
-def without_key(ultravox: Ultravox, agency: Agency) -> None:
-    store_raw_key(agency, "")
-
-
-def with_unreadable_key(ultravox: Ultravox, agency: Agency) -> None:
-    store_raw_key(agency, "gAAAAABnot-a-token")
-
-
-def with_failing_ultravox(ultravox: Ultravox, agency: Agency) -> None:
-    ultravox.fault = in_confidence
-
-
-def with_read_only_table(ultravox: Ultravox, agency: Agency) -> None:
+def make_table_read_only() -> None:
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE ultravox_voices RENAME TO lost")
         cursor.execute("CREATE VIEW ultravox_voices AS SELECT * FROM lost LIMIT 99")
 
 
-@pytest.mark.parametrize(
-    ("set_up", "status", "code"),
-    [
-        (without_key, 400, "no_api_key"),
-        (with_unreadable_key, 500, "credentials_unavailable"),
-        (with_read_only_table, 500, "save_failed"),
-        (with_failing_ultravox, 502, "ultravox_error"),
-    ],
-)
+CAUSES: list[tuple[int, str, Callable[[Ultravox, Agency], None]]] = [
+    (400, "no_api_key", lambda ultravox, agency: store_raw_key(agency, "")),
+    (500, "credentials_unavailable", lambda ultravox, agency: store_raw_key(agency, "gAAAAABx")),
+    (500, "save_failed", lambda ultravox, agency: make_table_read_only()),
+    (502, "ultravox_error", lambda ultravox, agency: setattr(ultravox, "fault", in_confidence)),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "cause"), CAUSES)
 def test_a_failed_sync(
     client: Client,
     ultravox: Ultravox,
     user: User,
-    settings: Any,
-    set_up: Callable[[Ultravox, Agency], None],
+    agency: Agency,
     status: int,
     code: str,
+    cause: Callable[[Ultravox, Agency], None],
 ) -> None:
-    settings.ULTRAVOX_DEADLINE = 0.4
-    assert user.agency
-    set_up(ultravox, user.agency)
+    cause(ultravox, agency)
     for address, headers in zip(ADDRESSES, (SERVICE, bearer(user)), strict=True):
         response = client.post(address, headers=headers)
         assert_error(response, status, code, *headers.values())

@@ -23,10 +23,6 @@ class Request:
     def query(self) -> dict[str, str]:
         return dict(parse_parameters(self.target))
 
-    @property
-    def keep_alive(self) -> bool:
-        return self.headers.get("connection", "").lower() != "close"
-
 
 class Connection:
     def __init__(self, sock: socket.socket) -> None:

@@ -31,7 +31,7 @@ class Exchange:
     connection: Connection
     request: Request
     server: "Ultravox"
-    keep: bool
+    keep: bool = True
     n: int = 0
     attempt: int = 0
 

@@ -74,7 +74,6 @@ IS_RETRIED = {
 }
 WORKS = {
     "close_between_pages": lambda e: (e.normal(), e.close()),
-    "chunked": scripts.send(scripts.chunked),
     "body_gzip": scripts.change_bytes(gzip.compress, "gzip"),
     "body_total_missing": scripts.change_page(lambda page: page.pop("total")),
 }

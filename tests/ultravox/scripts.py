@@ -70,10 +70,6 @@ def sized(content: bytes) -> bytes:
     return raw(content, b"Content-Length: %d" % len(content))
 
 
-def chunked(content: bytes) -> bytes:
-    return raw(b"%x\r\n%s\r\n0\r\n\r\n" % (len(content), content), b"Transfer-Encoding: chunked")
-
-
 def send(make: Callable[[bytes], bytes], end: Script = lambda e: None) -> Script:
     """Send bytes made from those of the page, then end the connection."""
 

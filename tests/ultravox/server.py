@@ -169,7 +169,7 @@ class Ultravox(Api):
                 self._targets.append(request.target)
             targets = list(self._targets)
             self._changed.notify_all()
-        exchange = Exchange(connection, request, self, keep=request.keep_alive)
+        exchange = Exchange(connection, request, self)
         script = self.previews if request.path.endswith("/preview") else None
         if is_page:
             self._hold(connection, number)
