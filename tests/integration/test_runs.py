@@ -198,7 +198,7 @@ def test_a_write_longer_than_the_lease_is_not_abandoned(
     settings.ULTRAVOX_DEADLINE = 0.3  # of the impatient one
     server = ENVIRONMENT["DATABASE_URL"].rpartition("/")[0]
     database = Database(f"{server}/{connection.settings_dict['NAME']}")
-    with database.trigger(SLOW, seconds=2, **STEPS["run's end"]):
+    with database.trigger(SLOW, seconds="2", **STEPS["run's end"]):
         slow = in_thread(lambda: sync_voices(trigger="command"))
         wait_for(database.is_busy)
         run = SyncRun.objects.get()

@@ -124,7 +124,7 @@ class Database:
         *,
         table: str,
         when: str,
-        seconds: int = 30,
+        seconds: str = "30",
     ) -> Iterator[None]:
         """Let SLOW or FAIL meet an `event` on a `table`'s rows `when` a condition holds."""
         statement = action[self.is_postgresql].format(seconds=seconds)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -174,7 +175,7 @@ class TestSQLite:
         ultravox.voices = [v | {"description": "long" * 1000} for v in ultravox.voices]
         kilobytes = before.database.path.stat().st_size // 1024 + 40
         command = f'ulimit -f {kilobytes}; exec "$0" manage.py sync_voices'
-        environment = before.environment | {"DJANGO_SETTINGS_MODULE": "voiceproject.settings"}
+        environment: Any = before.environment | {"DJANGO_SETTINGS_MODULE": "voiceproject.settings"}
         assert_failed(run("bash", "-c", command, sys.executable, **environment))
         assert before.database.rows(ROWS) == rows
         assert_next_sync_works(before)

@@ -73,7 +73,7 @@ IS_RETRIED = {
     "retry_after_malformed": scripts.once(scripts.status(503, Retry_After="soon")),
 }
 WORKS = {
-    "close_between_pages": lambda e: (e.normal(), e.close()),
+    "close_between_pages": scripts.send(scripts.sized),
     "body_gzip": scripts.change_bytes(gzip.compress, "gzip"),
     "body_total_missing": scripts.change_page(lambda page: page.pop("total")),
 }

@@ -40,7 +40,7 @@ class Ultravox(Api):
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         voices = make_voices(count, base_url=self.url)
         super().__init__(voices, {API_KEY}, max_page_size=max_page_size)
-        self.decoy = Decoy()
+        self.decoy: Decoy = Decoy()
         self.reset()
 
     def __enter__(self) -> Self:
