@@ -82,7 +82,6 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     with own_project(None, tmp_path_factory.mktemp("migrated")) as project:
         done = project.manage("migrate", "-v", "0")
         assert done.returncode == 0, done.stderr
-        project.database.make_whole()
         yield project.database
 
 
@@ -97,7 +96,6 @@ def synced(migrated: Database, tmp_path_factory: pytest.TempPathFactory) -> Iter
         add_agency(project)
         done = project.manage("sync_voices")
         assert done.returncode == 0, done.stderr
-        project.database.make_whole()
         yield project.database
 
 

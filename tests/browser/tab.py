@@ -68,9 +68,8 @@ class Tab:
         self.page.locator("form [type=submit]").click()
         self.page.wait_for_url(self.site + address)
 
-    def look(self, name: str = "", widths: tuple[int, ...] = (1280, 800)) -> None:
+    def look(self, name: str, widths: tuple[int, ...] = (1280, 800)) -> None:
         """Take a screenshot at each width. The page must be free of errors and fit the window."""
-        name = name or self.page.url.removeprefix(self.site).strip("/").replace("/", "-")
         for width in widths:
             self.page.set_viewport_size({"width": width, "height": 800})
             self.page.screenshot(path=self.folder / f"{name}-{width}.png")
@@ -134,16 +133,15 @@ class Tab:
         audio = self.page.locator("audio")
         return float(audio.evaluate("(it) => it.currentTime")) if audio.count() else 0.0
 
-    def focused(self) -> tuple[str, float]:
-        """Return the accessible name and the bottom edge of the focused element, in any shadow tree."""
-        name, bottom = self.page.evaluate(FOCUSED)
-        return name, bottom
+    def focused(self) -> str:
+        """Return the accessible name of the focused element, in any shadow tree."""
+        return str(self.page.evaluate(FOCUSED))
 
     def tab_to(self, name: str) -> None:
         """Press Tab until the element with this name has the focus."""
         for _ in range(80):
             self.page.keyboard.press("Tab")
-            if self.focused()[0] == name:
+            if self.focused() == name:
                 return
         raise AssertionError(f"{name} was not reached")
 
@@ -151,8 +149,7 @@ class Tab:
 FOCUSED = """() => {
   let focus = document.activeElement;
   while (focus?.shadowRoot?.activeElement) focus = focus.shadowRoot.activeElement;
-  const name = focus.ariaLabel || focus.labels?.[0]?.innerText || focus.innerText || '';
-  return [name, focus.getBoundingClientRect().bottom];
+  return focus.ariaLabel || focus.labels?.[0]?.innerText || focus.innerText || '';
 }"""
 
 

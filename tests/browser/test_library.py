@@ -13,13 +13,12 @@ pytestmark = [pytest.mark.browser, needs_chromium]
 
 def test_search_filters_and_order(anna: Tab) -> None:
     page = anna.page
-    search = page.get_by_role("searchbox", name="Search voices")
     anna.wait_for_count("300 voices")
     assert anna.rows().count() == 50
     first = page.get_by_role("group", name="Language").locator("label").first
     assert first.inner_text().split() == ["French", "12"]  # the browser's language
 
-    search.press_sequentially("amelie", delay=20)
+    anna.search("amelie")
     wait_until(page, lambda: anna.names()[:2] == ["Amélie", "Amélie 2"], "Amélie")
     assert page.url.endswith("/?search=amelie")
     page.get_by_role("button", name="Clear all").first.click()
@@ -33,7 +32,6 @@ def test_search_filters_and_order(anna: Tab) -> None:
     assert english.evaluate("(box) => box.indeterminate")
     page.get_by_role("checkbox", name="Cartesia").check()
     anna.wait_for_count("2 voices")
-    cartesia = anna.names()
     page.get_by_role("checkbox", name="Eleven Labs").check()
     anna.wait_for_count("4 voices")
     page.get_by_label("Order").select_option("Name (Z–A)")
@@ -49,21 +47,10 @@ def test_search_filters_and_order(anna: Tab) -> None:
     page.go_back()
     wait_until(page, lambda: anna.names()[0] < anna.names()[-1], "the previous order")
     page.go_back()
-    wait_until(page, lambda: anna.names() == cartesia, "the previous filters")
+    anna.wait_for_count("2 voices")
     assert not page.get_by_role("checkbox", name="Eleven Labs").is_checked()
     anna.check("filtered")
 
-
-def test_filters_without_matches(anna: Tab) -> None:
-    page = anna.page
-    anna.open("/?language=da-DK&language=xx-YY&listed=true")
-    anna.wait_for_count("7 voices")
-    assert page.get_by_role("checkbox", name="xx-yy").is_checked()
-    page.get_by_role("checkbox", name="French 12").check()
-    anna.wait_for_count("19 voices")
-    assert page.url.endswith("?language=da-DK&language=xx-YY&language=fr&listed=true")
-    page.get_by_role("checkbox", name="Available in Ultravox").uncheck()
-    wait_until(page, lambda: "listed" not in page.url, "an address without the filter")
     anna.search("zzz")
     page.get_by_role("heading", name="No voices match “zzz”").wait_for()
     anna.check("no-matches")
@@ -71,8 +58,6 @@ def test_filters_without_matches(anna: Tab) -> None:
     anna.wait_for_count("300 voices")
     anna.open("/?ordering=bogus")
     page.get_by_role("heading", name="These filters aren't valid").wait_for()
-    page.get_by_role("button", name="Clear all").last.click()
-    anna.wait_for_count("300 voices")
 
 
 def test_rows_and_further_pages(anna: Tab) -> None:
@@ -81,12 +66,8 @@ def test_rows_and_further_pages(anna: Tab) -> None:
     private = anna.row("Amélie 2")
     private.get_by_text("Private", exact=True).wait_for()
     assert private.get_by_text("Custom provider · Billed by provider").is_visible()
-    assert "VOICE_BILLING" not in page.content()
     anna.search("")
     anna.wait_for_count("300 voices")
-    anna.rows().nth(1).get_by_role("button", name="Play").click()  # it keeps the focus
-    page.get_by_role("button", name="Load more").scroll_into_view_if_needed()
-    wait_until(page, lambda: anna.rows().count() == 100, "the second page")
 
     def is_complete() -> bool:
         page.mouse.wheel(0, 20_000)
@@ -102,12 +83,10 @@ def test_one_voice_plays_at_a_time(anna: Tab) -> None:
     played = anna.record_played()
     first, second = "Alistair", "Bronte"
     anna.play(first)
-    stop = anna.row(first).get_by_role("button", name=f"Stop {first}")
-    wait_until(page, lambda: played == [first], "the sound")
-    wait_until(page, lambda: anna.heard() > 0.2, "progress")
+    wait_until(page, lambda: played == [first] and anna.heard() > 0.2, "the sound")
     anna.play(second)
     wait_until(page, lambda: played == [first, second], "the other sound")
-    assert not stop.is_visible()
+    assert not anna.row(first).get_by_role("button", name=f"Stop {first}").is_visible()
     anna.row(second).get_by_role("button", name=f"Stop {second}").click()
     anna.row(second).get_by_role("button", name=f"Play {second}").wait_for()
     assert page.locator("audio").count() == 0
@@ -133,9 +112,6 @@ def test_previews_that_fail(anna: Tab, changed_site: Site) -> None:
     silent = next(it["name"] for it in voices if not it["previewUrl"])
     anna.search(silent)
     anna.row(silent).get_by_text("No preview").wait_for()
-    anna.row(silent).get_by_role("button", name=f"Play {silent}").click(force=True)
-    anna.row(silent).get_by_text("This voice has no preview.").wait_for()
-    assert anna.errors == []
 
 
 def test_the_keyboard_alone(anna: Tab) -> None:
@@ -144,25 +120,23 @@ def test_the_keyboard_alone(anna: Tab) -> None:
     page.get_by_role("searchbox").focus()
     page.keyboard.type("english")
     anna.wait_for_count("28 voices")
+    anna.tab_to("Skip voice list")
     anna.tab_to("Alistair")
     page.keyboard.press("Space")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
     selected = page.get_by_role("radio", checked=True)
-    assert [selected.count(), anna.focused()[0]] == [1, "Alistair 3"]
+    assert [selected.count(), anna.focused()] == [1, "Alistair 3"]
     picker = page.locator("voice-picker")
     assert picker.evaluate("(it) => it.value") == selected.get_attribute("value")
-    page.keyboard.press("Tab")
-    assert anna.focused()[0] == "Play Alistair 3"
+    anna.tab_to("Play Alistair 3")
     page.keyboard.press("Enter")
     wait_until(page, lambda: anna.heard() > 0, "the sound")
-    assert anna.focused()[0] == "Stop Alistair 3"
     page.keyboard.press("Space")
-    assert anna.focused()[0] == "Play Alistair 3"
-    page.keyboard.press("Tab")
+    assert anna.focused() == "Play Alistair 3"
+    anna.tab_to("Shortlist Alistair 3")
     page.keyboard.press("Space")
-    page.keyboard.press("Tab")
-    assert anna.focused()[0] == "Copy ID of Alistair 3"
+    anna.tab_to("Copy ID of Alistair 3")
     page.keyboard.press("Enter")
     anna.row("Alistair 3").get_by_text("ID copied").wait_for()
     assert page.evaluate("navigator.clipboard.readText()") == selected.get_attribute("value")
@@ -196,7 +170,6 @@ def test_a_service_that_does_not_respond(anna: Tab) -> None:
     page.get_by_role("heading", name="Couldn't load voices").wait_for()
     assert page.get_by_text("The voice service isn't responding.").first.is_visible()
     anna.check("service-away", provoked=True)
-    assert anna.rows().count() == 0
     anna.sync()
     anna.wait_for_sync_status("The voice service isn't responding.")
     page.context.set_offline(False)
@@ -231,15 +204,12 @@ def test_syncs_of_the_user_and_of_a_colleague(anna: Tab, changed_site: Site, bro
     assert bar.evaluate("(it) => it.value / it.max") == pytest.approx(1 / 3)
     anna.wait_for_sync_status("Synced 300 voices from Ultravox.")
     anna.wait_for_count("300 voices")
-    assert page.get_by_text("synced just now").is_visible()
     assert not bar.is_visible()
     last = page.get_by_role("table", name="Last syncs").get_by_role("row").nth(1)
     assert "300 voices" in last.inner_text()
-
     colleague = Tab(browser.new_context().new_page(), anna.site, anna.folder)
     colleague.log_in(BEN)
     colleague.sync()
-    colleague.page.get_by_text("Started by ben@agency.example").wait_for()
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # polls at once
     page.get_by_text("Started by ben@agency.example").wait_for()
     anna.check("syncing")
@@ -255,9 +225,9 @@ def test_syncs_that_fail(anna: Tab, changed_site: Site) -> None:
         anna.sync()
         anna.wait_for_sync_status(message)
         anna.wait_for_count("300 voices")
-        page.reload()
-        anna.wait_for_sync_status(message)
-        page.get_by_role("cell", name="failed").first.wait_for(state="attached")
+    page.reload()
+    anna.wait_for_sync_status(message)
+    page.get_by_role("cell", name="failed").first.wait_for(state="attached")
     anna.check("sync-failed", provoked=True)
     changed_site.database.rows("UPDATE agencies SET ultravox_api_key = ''")
     anna.sync()
@@ -281,5 +251,3 @@ def test_any_script_length_and_width(anna: Tab, changed_site: Site) -> None:
     anna.check("long-names")
     page.evaluate("document.documentElement.dir = 'rtl'")
     anna.look("right-to-left", (320, 1280))
-    page.evaluate("document.body.style.zoom = 2")
-    anna.look("zoomed", (640, 1280))

@@ -1,12 +1,9 @@
 """The sandbox, and the voices that it shares with the tests' Ultravox."""
 
-import contextlib
-import io
 import re
 import signal
 import subprocess
 import sys
-import wave
 from collections.abc import Iterator
 
 import pytest
@@ -14,13 +11,9 @@ import requests
 import schemathesis
 
 from sandbox import API_KEY, Sandbox
-from sandbox.__main__ import main
-from sandbox.catalogue import make_voices
 from sandbox.faults import FAULTS
 from tests.support.project import ROOT
 from tests.ultravox import Ultravox
-
-VARIANTS = {"elevenLabs", "cartesia", "lmnt", "google", "inworld", "respeecher", "generic"}
 
 
 @pytest.fixture(scope="module")
@@ -34,46 +27,18 @@ def get(url: str, key: str | None = API_KEY) -> requests.Response:
     return requests.get(url, headers=headers, timeout=10, allow_redirects=False)
 
 
-def get_pages(url: str, query: str = "") -> list[requests.Response]:
-    pages = [get(f"{url}/api/voices?{query}")]
-    while following := pages[-1].json()["next"]:
-        pages.append(get(following))
-    return pages
-
-
 @pytest.mark.parametrize("server", [Sandbox, Ultravox])
 def test_voices_match_ultravox_s_schema(server: type[Sandbox] | type[Ultravox]) -> None:
     schema = schemathesis.openapi.from_path(ROOT / "tests/ultravox/voices-openapi.yaml")
     for model in schema.raw_schema["components"]["schemas"].values():
         if "properties" in model:
             model.setdefault("additionalProperties", False)
-    with server() as running:
+    with server(count=200) as running:
         voices = running.api.voices if isinstance(running, Sandbox) else running.voices
         for voice in voices:
             # Some voices have no preview, although the schema requires one: the project must handle that.
             voice["previewUrl"] = voice["previewUrl"] or "https://example.com/"
-        for page in get_pages(running.url):
-            schema["/api/voices"]["GET"].validate_response(page)
-
-
-def test_catalogue_is_varied(sandbox: Sandbox) -> None:
-    voices = sandbox.api.voices
-    assert voices == make_voices(300, base_url=sandbox.url)  # the same each time
-    assert {next(iter(voice["definition"])) for voice in voices} == VARIANTS
-    assert all(v["ownership"] == "private" for v in voices if "generic" in v["definition"])
-    languages = {tag.partition("-")[0] for v in voices if (tag := v.get("primaryLanguage"))}
-    assert len(languages) >= 30
-    assert {"ar", "he", "ur", "zh", "ja", "hi", "th"} <= languages
-
-
-def test_pages(sandbox: Sandbox) -> None:
-    pages = get_pages(sandbox.url, "pageSize=301")
-    assert [voice for page in pages for voice in page.json()["results"]] == sandbox.api.voices
-    page = get(f"{sandbox.url}/api/voices?pageSize=7&limit=3").json()
-    assert (len(page["results"]), page["total"], page["previous"]) == (7, 300, None)
-    second = get(page["next"]).json()
-    assert get(second["previous"]).json() == page
-    assert get(f"{sandbox.url}/api/voices?cursor=x").status_code == 404
+        schema["/api/voices"]["GET"].validate_response(get(f"{running.url}/api/voices?limit=200"))
 
 
 def test_all_but_public_audio_requires_a_key(sandbox: Sandbox) -> None:
@@ -86,26 +51,6 @@ def test_all_but_public_audio_requires_a_key(sandbox: Sandbox) -> None:
     for path in ("/", "/api/voices/nobody", "/api/voices/nobody/preview", "/audio/nobody.wav"):
         assert get(sandbox.url + path).status_code == 404
     assert requests.post(f"{sandbox.url}/api/voices", json={}, timeout=10).status_code == 405
-
-
-def test_previews_are_audio(sandbox: Sandbox) -> None:
-    signatures = {}
-    for voice in sandbox.api.voices[:12]:
-        public = f"http://localhost:{sandbox.port}/audio/{voice['voiceId']}.wav"
-        preview = f"{sandbox.url}/api/voices/{voice['voiceId']}/preview"
-        assert voice["previewUrl"] in (preview, public, None)
-        response = get(preview)
-        signatures[response.headers["Content-Type"]] = response.content[:4]
-        with wave.open(io.BytesIO(get(public, None).content)) as recording:
-            assert recording.getnframes() == recording.getframerate()  # one second
-    assert signatures == {"audio/wav": b"RIFF", "text/plain": b"\xff\xf3\x48\xc4"}  # MP3
-
-
-def test_stopping_ends_hung_and_idle_connections() -> None:
-    with requests.Session() as session, Sandbox(fault="hang") as sandbox:
-        assert session.get(sandbox.url).status_code == 404
-        with pytest.raises(requests.Timeout):
-            requests.get(f"{sandbox.url}/api/voices", timeout=0.2)
 
 
 @pytest.mark.parametrize(
@@ -124,32 +69,14 @@ def test_faults(fault: str, statuses: list[int]) -> None:
         assert [response.status_code for response in responses] == statuses
 
 
-@contextlib.contextmanager
-def run(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    line = [sys.executable, "-m", "sandbox", *arguments]
+def test_command_stops_on_a_signal() -> None:
+    options = ("--port=0", "--key=a", "--key=b", "--voices=12", "--latency=30", "--fault=slow")
+    line = [sys.executable, "-m", "sandbox", *options]
     pipe = subprocess.PIPE
     with subprocess.Popen(line, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as process:
-        yield process
-        process.kill()
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_command_stops_on_a_signal(number: signal.Signals) -> None:
-    options = ("--port=0", "--key=a", "--key=b", "--voices=12", "--latency=30", "--fault=slow")
-    with run(*options) as process:
         assert process.stdout
         text = "".join(iter(process.stdout.readline, "Press Ctrl-C to stop.\n"))
         assert re.search(r"curl -H 'X-API-Key: a' 'http://\S+/api/voices\?pageSize=3'", text)
         assert FAULTS["slow"].does in text
-        process.send_signal(number)
+        process.send_signal(signal.SIGINT)
         assert (process.wait(10), process.communicate()[1]) == (0, "")
-
-
-def test_command_explains_errors(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--list-faults"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == len(FAULTS)
-    with pytest.raises(SystemExit, match="2"):
-        main(["--fault=x"])
-    with run(f"--port={sandbox.port}") as process:
-        assert "is in use. Choose another port with --port." in process.communicate()[1]
-        assert process.returncode == 1

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test import Client
-from rest_framework_simplejwt.tokens import AccessToken
 
 from agencies.models import Agency, User
 from sandbox.catalogue import make_voices
@@ -19,22 +18,19 @@ from tests.support.answers import (
     store_raw_key,
 )
 from tests.support.environment import OTHER_SERVICE_KEY, SERVICE_KEY
+from tests.support.rows import bearer
 from tests.ultravox import Ultravox
 from voices.models import SyncRun, Voice
 
 ADDRESS = ADDRESSES[0]
 SERVICE = {"apikey": SERVICE_KEY}
 SYNCED = {"success": True, "message": "Synced 3 voices from Ultravox", "stats": {"synced": 3}}
-METHODS = ("GET", "HEAD", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "PROPFIND", "QUERY", "BREW")
+METHODS = ("GET", "HEAD", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "BREW")
 
 
 @pytest.fixture(autouse=True)
 def three_voices(ultravox: Ultravox) -> None:
     ultravox.voices = make_voices(3, base_url=ultravox.url)
-
-
-def bearer(user: User) -> dict[str, str]:
-    return {"authorization": f"Bearer {AccessToken.for_user(user)}"}
 
 
 def assert_synced(response: Any) -> None:
@@ -82,28 +78,24 @@ def test_the_body_of_a_success(
 # What a request may hold
 
 BODIES = [
-    *(("application/json", body) for body in (b"", b"{}", b"null", b"[" * 100_000)),
-    ("application/json", b'{"agency": "another", "success": fal'),
-    ("application/json; charset=klingon", b"{}"),
+    *(("application/json", body) for body in (b"", b"null", b"[" * 100_000, b'{"success": fal')),
     ("application/json; charset=utf-16", b"{}"),
     ("application/x-www-form-urlencoded", b"a=%ff&a&=&" + b"x=1&" * 2000),
-    ("multipart/form-data", b"--no boundary"),
     ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data"),
-    ("application/octet-stream", bytes(range(256)) * 20),
-    ("application/octet-stream", b"\0" * 3_000_000),
-    *((odd, b"{") for odd in ("no-type-at-all", ";;=\x80/", "")),
+    ("application/octet-stream", bytes(range(256)) * 12_000),
+    (";;=\x80/", b"{"),
 ]
 
 
-def test_any_body_is_ignored(client: Client, agency: Agency) -> None:
+def test_any_body_and_query_are_ignored(client: Client, agency: Agency) -> None:
+    address = f"{ADDRESS}?format=xml&apikey=x&%ff"
     for content_type, body in BODIES:
-        response = client.generic("POST", ADDRESS, body, content_type=content_type, headers=SERVICE)
+        response = client.generic("POST", address, body, content_type=content_type, headers=SERVICE)
         assert (response.status_code, response.json()) == (200, SYNCED), (content_type, body[:40])
+    assert_error(client.post(f"{ADDRESS}?apikey={SERVICE_KEY}"), 401, "not_authenticated")
 
 
-@pytest.mark.parametrize(
-    "accept", ["", "text/html", "application/json;q=0", ";/,=", "garbage", "\xff"]
-)
+@pytest.mark.parametrize("accept", ["text/html", "application/json;q=0", ";/,=", "\xff"])
 def test_every_response_is_json_whatever_the_accept_header(
     client: Client, agency: Agency, accept: str
 ) -> None:
@@ -114,53 +106,34 @@ def test_every_response_is_json_whatever_the_accept_header(
     assert_error(client.get("/nothing", headers=headers), 404, "not_found")
 
 
-def test_the_query_is_ignored(client: Client, agency: Agency) -> None:
-    assert_synced(client.post(f"{ADDRESS}?format=xml&apikey=x&%ff", headers=SERVICE))
-    assert_error(client.post(f"{ADDRESS}?apikey={SERVICE_KEY}"), 401, "not_authenticated")
-
-
 # Errors of a sync: `test_sync.py` has the causes
 
 
-def without_key(ultravox: Ultravox, agency: Agency) -> None:
-    store_raw_key(agency, "")
-
-
-def with_unreadable_key(ultravox: Ultravox, agency: Agency) -> None:
-    store_raw_key(agency, "gAAAAABnot-a-token")
-
-
-def with_failing_ultravox(ultravox: Ultravox, agency: Agency) -> None:
-    ultravox.fault = in_confidence
-
-
-def with_read_only_table(ultravox: Ultravox, agency: Agency) -> None:
+def make_table_read_only() -> None:
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE ultravox_voices RENAME TO lost")
         cursor.execute("CREATE VIEW ultravox_voices AS SELECT * FROM lost LIMIT 99")
 
 
-@pytest.mark.parametrize(
-    ("set_up", "status", "code"),
-    [
-        (without_key, 400, "no_api_key"),
-        (with_unreadable_key, 500, "credentials_unavailable"),
-        (with_read_only_table, 500, "save_failed"),
-        (with_failing_ultravox, 502, "ultravox_error"),
-    ],
-)
+CAUSES: list[tuple[int, str, Callable[[Ultravox, Agency], None]]] = [
+    (400, "no_api_key", lambda ultravox, agency: store_raw_key(agency, "")),
+    (500, "credentials_unavailable", lambda ultravox, agency: store_raw_key(agency, "gAAAAABx")),
+    (500, "save_failed", lambda ultravox, agency: make_table_read_only()),
+    (502, "ultravox_error", lambda ultravox, agency: setattr(ultravox, "fault", in_confidence)),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "cause"), CAUSES)
 def test_a_failed_sync(
     client: Client,
     ultravox: Ultravox,
     user: User,
-    settings: Any,
-    set_up: Callable[[Ultravox, Agency], None],
+    agency: Agency,
     status: int,
     code: str,
+    cause: Callable[[Ultravox, Agency], None],
 ) -> None:
-    settings.ULTRAVOX_DEADLINE = 0.4
-    assert user.agency
-    set_up(ultravox, user.agency)
+    cause(ultravox, agency)
     for address, headers in zip(ADDRESSES, (SERVICE, bearer(user)), strict=True):
         response = client.post(address, headers=headers)
         assert_error(response, status, code, *headers.values())
@@ -174,23 +147,18 @@ def test_a_failed_sync(
 UNAUTHENTICATED: dict[str, list[dict[str, str]]] = {
     "not_authenticated": [
         *({}, {"apikey": ""}, {"apikey": "  "}, {"x-api-key": SERVICE_KEY}),
-        *({"authorization": value} for value in ("", "Bearer", "Bearer    ", SERVICE_KEY)),
-        {"authorization": f"Basic {SERVICE_KEY}"},
+        *({"authorization": value} for value in ("", "Bearer    ", f"Basic {SERVICE_KEY}")),
     ],
     "invalid_api_key": [
         *({"apikey": key} for key in ("wrong", SERVICE_KEY[:-1], SERVICE_KEY + "x", "k\xe9y\xff")),
-        *({"apikey": key} for key in (SERVICE_KEY.upper(), f"Bearer {SERVICE_KEY}", "x" * 8000)),
         {"apikey": f"{SERVICE_KEY},{OTHER_SERVICE_KEY}"},
         {"apikey": "wrong", "authorization": "Bearer "},
-        {"apikey": "wrong", "authorization": f"Basic {SERVICE_KEY}"},
     ],
     "invalid_token": [
-        {"authorization": "Bearer wrong"},
         {"authorization": f"Bearer {SERVICE_KEY}x"},
         {"authorization": f"Bearer {SERVICE_KEY} {SERVICE_KEY}"},
         {"authorization": "bearer \xff\xfe"},
         {"authorization": "Bearer wrong", "apikey": SERVICE_KEY},
-        {"authorization": "bearer a.b.c", "apikey": SERVICE_KEY},
     ],
 }
 
@@ -199,9 +167,7 @@ UNAUTHENTICATED: dict[str, list[dict[str, str]]] = {
 def test_without_valid_credentials(
     client: Client, agency: Agency, ultravox: Ultravox, code: str
 ) -> None:
-    for headers, address in zip(
-        UNAUTHENTICATED[code], itertools.cycle(BOTH_SPELLINGS), strict=False
-    ):
+    for headers, address in itertools.product(UNAUTHENTICATED[code], ADDRESSES):
         assert_error(client.post(address, headers=headers), 401, code)
     assert not ultravox.requests
     assert not SyncRun.objects.exists()
@@ -218,10 +184,7 @@ SERVICES = [
     {"authorization": f"Bearer {SERVICE_KEY}"},
     {"authorization": f"BEARER   {OTHER_SERVICE_KEY} "},
     {"authorization": f"Bearer {SERVICE_KEY}", "apikey": "wrong"},
-    *(
-        {"authorization": empty, "apikey": SERVICE_KEY}
-        for empty in ("", "Bearer", "bEaReR    ", "Basic dXNlcjpwYXNzd29yZA==", "Token x")
-    ),
+    *({"authorization": it, "apikey": SERVICE_KEY} for it in ("bEaReR    ", "Basic dXNlcjo=")),
 ]
 
 
@@ -232,9 +195,10 @@ def test_a_service_key_decides(client: Client, user: User) -> None:
 
 
 def test_a_bearer_token_decides(client: Client, user: User) -> None:
-    for scheme in ("Bearer", "bearer", "bEaReR"):
+    token = bearer(user)["authorization"]
+    for authorization in (token, token.replace("Bearer", "bEaReR")):
         for apikey in ({}, {"apikey": "wrong"}, SERVICE):
-            headers = {"authorization": f"{scheme} {AccessToken.for_user(user)}"} | apikey
+            headers = {"authorization": authorization} | apikey
             assert_synced(client.post(ADDRESS, headers=headers))
             run = SyncRun.objects.latest("pk")
             assert (run.trigger, run.user) == ("user", user), headers
@@ -243,9 +207,8 @@ def test_a_bearer_token_decides(client: Client, user: User) -> None:
 def test_a_user_never_falls_back_to_the_service_key(
     client: Client, agency: Agency, ultravox: Ultravox
 ) -> None:
-    outsider = User.objects.create_user("outsider@example.com", "x")
-    for address, apikey in itertools.product(BOTH_SPELLINGS, ({}, SERVICE)):
-        headers = bearer(outsider)
+    headers = bearer(User.objects.create_user("outsider@example.com", "x"))
+    for address, apikey in itertools.product(ADDRESSES, ({}, SERVICE)):
         response = client.post(address, headers=headers | apikey)
         assert_error(response, 403, "not_agency_user", headers["authorization"])
     assert not SyncRun.objects.exists()

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from agencies.models import Agency
-from voices.models import AgencyVoice, Voice
+from voices.models import Voice
 from voices.records import COLUMNS, UnusableRecord, equal, to_values
 from voices.writer import BATCH, Changes, write
 
@@ -45,52 +45,43 @@ def test_new_changed_and_unchanged_voices(agency: Agency) -> None:
     }
 
 
-def test_all_voices_of_a_listing_have_one_time_and_no_others_do(agency: Agency) -> None:
-    store(agency, voice("gone"))
-    store(agency, voice("a"), voice("b"))
-    store(agency, voice("a"), voice("b", name="New"), voice("c"))
-    [gone, *listed] = Voice.objects.order_by("last_synced_at").values_list("pk", "last_synced_at")
-    assert gone[0] == "gone"
-    assert {pk for pk, _ in listed} == {"a", "b", "c"}
-    assert len({time for _, time in listed}) == 1
-
-
 def test_an_unchanged_listing_writes_only_the_time(agency: Agency) -> None:
     listing = [voice(f"v{number}") for number in range(300)]
     store(agency, *listing)
     with CaptureQueriesContext(connection) as queries:
         assert store(agency, *listing) == Changes()
+    assert len(queries) <= 6  # including the transaction's
     writes = [query["sql"] for query in queries if query["sql"].startswith(("INSERT", "UPDATE"))]
     assert len(writes) == 1
     assert 'SET "last_synced_at"' in writes[0]
 
 
 def test_a_listing_of_several_batches(agency: Agency) -> None:
+    """All of its voices get one time, and others keep theirs."""
+    store(agency, voice("gone"))
     listing = [voice(f"v{number:05}") for number in range(2 * BATCH + 1)]
     assert len(store(agency, *listing).added) == len(listing)
     last = voice("v01000", name="New")
     assert store(agency, *listing[:-1], last).changed == {"v01000": ["name"]}
-    assert Voice.objects.values("last_synced_at").distinct().count() == 1
+    newest = Voice.objects.latest("last_synced_at").last_synced_at
+    others = Voice.objects.exclude(last_synced_at=newest)
+    assert [other.pk for other in others] == ["gone"]
 
 
-@pytest.mark.parametrize(
-    ("before", "after"), [(1, True), (1, 1.0), (0, False), ([1, {}], [1, []]), ({"a": None}, {})]
-)
+@pytest.mark.parametrize(("before", "after"), [(1, True), ([1], [1.0]), ({"a": None}, {})])
 def test_definitions_are_compared_by_value_and_type(
     agency: Agency, before: Any, after: Any
 ) -> None:
     store(agency, voice("a", definition=before))
     assert store(agency, voice("a", definition=before)) == Changes()
     assert store(agency, voice("a", definition=after)).changed == {"a": ["definition"]}
-    stored = Voice.objects.get(pk="a").definition
-    assert equal(stored, after)
+    assert equal(Voice.objects.get(pk="a").definition, after)
 
 
 @pytest.mark.parametrize(
     ("column", "value"),
     [
         ("name", "theirs"),
-        ("description", ""),
         ("provider", None),
         ("definition", None),
         ("definition", "null"),
@@ -117,20 +108,6 @@ def test_rows_of_other_programs_get_their_search_columns(agency: Agency) -> None
     Voice.objects.update(sort_name=None, search_text=None)
     assert store(agency, voice("a", name="Émilie")) == Changes()
     assert Voice.objects.get().sort_name == "emilie"
-
-
-@pytest.mark.parametrize("ownership", ["private", None, "Public"])
-def test_voices_that_are_not_public_are_recorded_for_the_agency(
-    agency: Agency, ownership: str | None
-) -> None:
-    other = Agency.objects.create(name="Other")
-    listing = [voice("public"), voice("own", ownership=ownership)]
-    store(agency, *listing)
-    store(other, *listing)
-    store(agency, *listing)
-    seen = {row.agency_id: row for row in AgencyVoice.objects.all()}
-    assert {row.voice_id for row in seen.values()} == {"own"}
-    assert seen[agency.pk].last_seen_at > seen[other.pk].last_seen_at
 
 
 # Any JSON
@@ -166,7 +143,6 @@ def usable(listing: list[Any]) -> Iterator[Any]:
 @given(listing=st.lists(records, max_size=5))
 @example(listing=[{"voiceId": "a", "definition": {"n": [1e16, 1e23, -0.0, 5e-324, 1.5]}}])
 @example(listing=[{"voiceId": "a\0"}, {"voiceId": "a\ud800"}, {"voiceId": "a"}])
-@example(listing=[{"voiceId": "a", "definition": float("nan")}])
 def test_any_record_is_stored_and_then_unchanged(listing: list[Any], agency: Agency) -> None:
     Voice.objects.all().delete()
     listing = list(usable(json.loads(json.dumps(listing))))

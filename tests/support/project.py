@@ -1,7 +1,6 @@
 """A whole project in processes of its own: a database, the command line, the web server, workers."""
 
 import contextlib
-import http.client
 import os
 import shutil
 import signal
@@ -17,6 +16,7 @@ from typing import Any, ClassVar, Self
 
 import psycopg
 import pytest
+import requests
 
 from tests.support.environment import ENVIRONMENT
 
@@ -46,33 +46,13 @@ def children(pid: int) -> list[int]:
     return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+# What a trigger does, on PostgreSQL or not
 SLOW = {
-    True: """
-        CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN PERFORM pg_sleep(30); RETURN NEW; END $$;
-        CREATE TRIGGER slow BEFORE {event} ON {table} FOR EACH ROW WHEN ({when})
-            EXECUTE FUNCTION slow();
-    """,
-    False: """
-        CREATE TRIGGER slow BEFORE {event} ON {table} FOR EACH ROW WHEN {when} BEGIN
-            SELECT (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 300000000)
-                    SELECT count(*) FROM n);
-        END;
-    """,
+    True: "PERFORM pg_sleep({seconds})",
+    False: "SELECT (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n"
+    " LIMIT 3000000 * {seconds}) SELECT count(*) FROM n)",
 }
-FAIL = {
-    True: """
-        CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN RAISE SQLSTATE '{state}'; END $$;
-        CREATE TRIGGER fail BEFORE {event} ON {table} FOR EACH ROW WHEN ({when})
-            EXECUTE FUNCTION fail();
-    """,
-    False: """
-        CREATE TRIGGER fail BEFORE {event} ON {table} FOR EACH ROW WHEN {when} BEGIN
-            SELECT RAISE(ABORT, 'refused');
-        END;
-    """,
-}
+FAIL = {True: "RAISE SQLSTATE '53100'", False: "SELECT RAISE(ABORT, 'refused')"}
 STEPS = {  # of the transaction that writes the voices of `before`
     "first voice": {"table": "ultravox_voices", "when": "NEW.name = 'first'"},
     "last voice": {"table": "ultravox_voices", "when": "NEW.name = 'last'"},
@@ -82,10 +62,6 @@ END_OTHER_SESSIONS = (  # of PostgreSQL with this database, as when it restarts
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
-REMOVE = {
-    True: "DROP TRIGGER {name} ON {table}; DROP FUNCTION {name}",
-    False: "DROP TRIGGER {name}",
-}
 
 
 class Database:
@@ -101,6 +77,7 @@ class Database:
         if not IS_POSTGRESQL:
             file = folder / "db.sqlite3"
             if template:
+                template.rows("PRAGMA wal_checkpoint(TRUNCATE)")  # all of it is in the one file
                 shutil.copyfile(template.path, file)
             return cls(f"sqlite:///{file}")
         name = f"voices_{uuid.uuid4().hex[:12]}"
@@ -140,14 +117,32 @@ class Database:
         return self.rows(query)[0][0]
 
     @contextlib.contextmanager
-    def trigger(self, kind: dict[bool, str], event: str = "UPDATE", **how: str) -> Iterator[None]:
+    def trigger(
+        self,
+        action: dict[bool, str],
+        event: str = "UPDATE",
+        *,
+        table: str,
+        when: str,
+        seconds: str = "30",
+    ) -> Iterator[None]:
         """Let SLOW or FAIL meet an `event` on a `table`'s rows `when` a condition holds."""
-        self.script(kind[self.is_postgresql].format(event=event, **how))
+        statement = action[self.is_postgresql].format(seconds=seconds)
+        trigger = f"CREATE TRIGGER fault BEFORE {event} ON {table} FOR EACH ROW"
+        if self.is_postgresql:
+            self.script(
+                "CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS"
+                f" $$ BEGIN {statement}; RETURN NEW; END $$;"
+                f"{trigger} WHEN ({when}) EXECUTE FUNCTION fault()"
+            )
+        else:
+            self.script(f"{trigger} WHEN {when} BEGIN {statement}; END")
         try:
             yield
         finally:
-            name = "fail" if kind is FAIL else "slow"
-            self.script(REMOVE[self.is_postgresql].format(name=name, **how))
+            self.script(
+                "DROP FUNCTION fault CASCADE" if self.is_postgresql else "DROP TRIGGER fault"
+            )
 
     def script(self, statements: str) -> None:
         with contextlib.closing(self.connect()) as connection:
@@ -155,11 +150,6 @@ class Database:
                 connection.execute(statements)
             else:
                 connection.executescript(statements)
-
-    def make_whole(self) -> None:
-        """Let it be copied: on SQLite, its one file then holds all of it."""
-        if not self.is_postgresql:
-            self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def is_busy(self) -> bool:
         """Return whether a session is in the middle of a slow trigger, or waits for a lock."""
@@ -254,7 +244,7 @@ class Project:
             **environment,
         )
         url = f"http://127.0.0.1:{port}"
-        wait_for(lambda: _answers(url) or self.server.poll() is not None, what="the web server")
+        wait_for(lambda: _responds(url) or self.server.poll() is not None, what="the web server")
         assert self.server.poll() is None, self.log("web")
         return url
 
@@ -266,15 +256,12 @@ class Project:
             process.wait(10)
 
 
-def _answers(url: str) -> bool:
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)
+def _responds(url: str) -> bool:
     try:
-        connection.request("GET", "/nothing-here")  # a redirect to HTTPS will do
-        return connection.getresponse().status > 0
-    except OSError:
+        requests.get(f"{url}/nothing-here", timeout=5, allow_redirects=False)
+    except requests.RequestException:
         return False
-    finally:
-        connection.close()
+    return True
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""A client's connection, down to the socket."""
+"""A client's connection, down to the socket, and a server to which no client may connect."""
 
 import contextlib
 import socket
@@ -22,10 +22,6 @@ class Request:
     @property
     def query(self) -> dict[str, str]:
         return dict(parse_parameters(self.target))
-
-    @property
-    def keep_alive(self) -> bool:
-        return self.headers.get("connection", "").lower() != "close"
 
 
 class Connection:
@@ -84,3 +80,25 @@ class Connection:
         """Wake the thread that waits on the connection; it then finds it closed."""
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
+
+
+class Decoy:
+    """Listens on a port of its own, and counts connections."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.setblocking(False)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    @property
+    def connections(self) -> int:
+        """The number of connections since the last call."""
+        count = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._listener.accept()[0].close()
+                count += 1
+        return count
+
+    def stop(self) -> None:
+        self._listener.close()

@@ -1,14 +1,16 @@
 """A request, and what a fault can do in response."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from http.client import responses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sandbox.api import Api, BadQuery, decode_cursor, dump, parse_parameters
+from sandbox.api import LISTING_PATH, BadQuery, decode_cursor, dump, parse_parameters
 from tests.ultravox.connection import Connection, Request
-from tests.ultravox.decoy import Decoy
+
+if TYPE_CHECKING:
+    from tests.ultravox.server import Ultravox
 
 
 def make_head(status: int, headers: dict[str, str], *, reason: str | None = None) -> bytes:
@@ -28,18 +30,26 @@ class Exchange:
 
     connection: Connection
     request: Request
-    api: Api
-    base_url: str
-    decoy: Decoy
-    drip_interval: float
-    respond: Callable[["Exchange"], None]
-    keep: bool
+    server: "Ultravox"
+    keep: bool = True
     n: int = 0
     attempt: int = 0
 
+    @property
+    def base_url(self) -> str:
+        return f"http://{self.request.headers['host']}"
+
     def normal(self) -> None:
         """Respond as without a fault."""
-        self.respond(self)
+        request = self.request
+        if request.path == LISTING_PATH:
+            self.pause(self.server.latency)
+        key = request.headers.get("x-api-key")
+        response = self.server.respond(
+            request.method, request.target, key=key, base_url=self.base_url
+        )
+        headers = response.headers | {"Content-Length": str(len(response.body))}
+        self.connection.socket.sendall(make_head(response.status, headers) + response.body)
 
     @property
     def offset(self) -> int:
@@ -49,18 +59,12 @@ class Exchange:
         except BadQuery:
             return 0
 
-    @property
-    def page_size(self) -> int:
-        return self.api.page_size(self.request.query)
-
-    def page_json(self, offset: int | None = None) -> bytes:
-        """Return the requested page, or the one at another offset."""
+    def page_json(self) -> bytes:
         parameters = parse_parameters(self.request.target)
-        offset = self.offset if offset is None else offset
-        return dump(self.api.page(parameters, base_url=self.base_url, offset=offset))
+        return dump(self.server.page(parameters, base_url=self.base_url, offset=self.offset))
 
-    def page(self, offset: int | None = None) -> dict[str, Any]:
-        page: dict[str, Any] = json.loads(self.page_json(offset))
+    def page(self) -> dict[str, Any]:
+        page: dict[str, Any] = json.loads(self.page_json())
         return page
 
     def reply(
@@ -88,7 +92,7 @@ class Exchange:
         """Send pieces, with a pause after each."""
         for piece in pieces:
             self.send(piece)
-            self.pause(self.drip_interval)
+            self.pause(self.server.drip_interval)
 
     def pause(self, seconds: float) -> None:
         """Wait. The script ends as soon as the client leaves or the server stops, as in `hang`."""

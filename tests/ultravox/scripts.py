@@ -6,30 +6,24 @@ from typing import Any
 
 from sandbox.api import LISTING_PATH, dump, encode_cursor
 from tests.ultravox.exchange import Exchange
+from voiceproject.errors import UltravoxError
 
 Script = Callable[[Exchange], object]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One way to misbehave, and the expected outcome of a sync.
+    """One way to misbehave, and the error that the client must raise, if any.
 
-    `expect`: "synced" stores the catalogue and `extra` voices, and skips `skipped` records. "ultravox_error"
-    and "key_rejected" store nothing. `requests` is the most requests for pages that a client may send.
-    `exact`: records arrive as they are in the catalogue. `slow`: the client waits until its timeout.
+    `requests` is the most requests for pages that the client may send. `exact`: records arrive as they are
+    in the catalogue. `slow`: the client waits until its timeout.
     """
 
     script: Script
-    expect: str = "synced"
-    requests: int | None = None
-    skipped: int = 0
-    extra: int = 0
+    error: type[UltravoxError] | None = None
+    requests: int = 99
     exact: bool = True
     slow: bool = False
-
-    @property
-    def fails(self) -> bool:
-        return self.expect != "synced"
 
 
 def once(script: Script) -> Script:
@@ -67,17 +61,13 @@ def change_page(change: Callable[[dict[str, Any]], object]) -> Script:
     return script
 
 
-def raw(content: bytes, *headers: bytes, version: bytes = b"HTTP/1.1") -> bytes:
+def raw(content: bytes, *headers: bytes) -> bytes:
     """Return the bytes of a response with only these headers."""
-    return b"\r\n".join([version + b" 200 OK", *headers, b"", content])
+    return b"\r\n".join([b"HTTP/1.1 200 OK", *headers, b"", content])
 
 
 def sized(content: bytes) -> bytes:
     return raw(content, b"Content-Length: %d" % len(content))
-
-
-def chunked(content: bytes) -> bytes:
-    return raw(b"%x\r\n%s\r\n0\r\n\r\n" % (len(content), content), b"Transfer-Encoding: chunked")
 
 
 def send(make: Callable[[bytes], bytes], end: Script = lambda e: None) -> Script:
@@ -104,17 +94,12 @@ def drip(data: bytes, start: int = 0) -> Script:
     return lambda e: e.drip(pieces)
 
 
-def close_without_notice(exchange: Exchange) -> None:
-    exchange.normal()
-    exchange.keep = False
-
-
 def redirect(location: Callable[[Exchange], str], number: int = 302) -> Script:
     return lambda e: e.reply(number, headers={"Location": location(e)})
 
 
 def redirect_away(exchange: Exchange) -> None:
-    exchange.reply(302, headers={"Location": f"{exchange.decoy.url}{LISTING_PATH}"})
+    exchange.reply(302, headers={"Location": f"{exchange.server.decoy.url}{LISTING_PATH}"})
 
 
 def redirect_here(number: int = 302, then: Script = Exchange.normal) -> Script:
@@ -125,7 +110,7 @@ def redirect_here(number: int = 302, then: Script = Exchange.normal) -> Script:
 
 def second_page(exchange: Exchange) -> str:
     """Return path and query of the second page."""
-    size = exchange.page_size
+    size = exchange.server.page_size(exchange.request.query)
     return f"{LISTING_PATH}?pageSize={size}&cursor={encode_cursor(size)}"
 
 
@@ -134,16 +119,8 @@ def link(make: Callable[[Exchange], Any]) -> Script:
     return lambda e: e.reply(200, {**e.page(), "next": make(e)})
 
 
-def send_empty_page_first(exchange: Exchange) -> None:
-    """Send an empty page before each page."""
-    if "rest" in exchange.request.query:
-        exchange.normal()
-    else:
-        exchange.reply(200, {"next": f"{exchange.request.target}&rest=1", "results": []})
-
-
-def add_records(*records: Any) -> Script:
-    return first_page(change_page(lambda page: page["results"].extend(records)))
+def add_record(record: Any) -> Script:
+    return first_page(change_page(lambda page: page["results"].append(record)))
 
 
 def set_definition(value: bytes) -> Script:
@@ -155,9 +132,3 @@ def set_definition(value: bytes) -> Script:
         exchange.reply(200, dump(page).replace(b'"@raw@"', value, 1))
 
     return first_page(script)
-
-
-def repeat_first_voice(exchange: Exchange) -> None:
-    page = exchange.page()
-    page["results"].append({**exchange.page(0)["results"][0], "name": "Came last"})
-    exchange.reply(200, page)

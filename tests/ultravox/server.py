@@ -4,19 +4,16 @@ It uses sockets, not `http.server`, so that a fault can do anything to a connect
 does.
 """
 
-import json
 import socket
-import ssl
 import threading
 from collections.abc import Callable
 from typing import Self
 
 from sandbox import API_KEY
-from sandbox.api import LISTING_PATH, MAX_PAGE_SIZE, Api, Response
+from sandbox.api import LISTING_PATH, MAX_PAGE_SIZE, Api
 from sandbox.catalogue import make_voices
-from tests.ultravox.connection import Connection, Request
-from tests.ultravox.decoy import Decoy
-from tests.ultravox.exchange import Exchange, make_head
+from tests.ultravox.connection import Connection, Decoy, Request
+from tests.ultravox.exchange import Exchange
 from tests.ultravox.faults import FAULTS
 from tests.ultravox.scripts import Fault, Script
 
@@ -24,8 +21,7 @@ from tests.ultravox.scripts import Fault, Script
 class Ultravox(Api):
     """The server: a context manager, on a free port.
 
-    `voices`, `keys` and `latency`, in seconds for each page, may be changed at any time. Without `record`,
-    requests are counted in `request_count` but not kept.
+    `voices`, `keys` and `latency`, in seconds for each page, may be changed at any time.
     """
 
     def __init__(
@@ -33,24 +29,18 @@ class Ultravox(Api):
         *,
         count: int = 300,
         max_page_size: int = MAX_PAGE_SIZE,
-        record: bool = True,
-        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self.latency = 0.0
         self.drip_interval = 1.0
         self.held = 0
-        self._record = record
-        self._ssl_context = ssl_context
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._open: dict[Connection, threading.Thread] = {}
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-        scheme = "https" if ssl_context else "http"
-        self.url = f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._pages: dict[str, bytes] = {}
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         voices = make_voices(count, base_url=self.url)
         super().__init__(voices, {API_KEY}, max_page_size=max_page_size)
-        self.decoy = Decoy()
+        self.decoy: Decoy = Decoy()
         self.reset()
 
     def __enter__(self) -> Self:
@@ -73,14 +63,6 @@ class Ultravox(Api):
         for connection, thread in list(self._open.items()):
             connection.abort()
             thread.join(5)
-
-    def warm_up(self) -> None:
-        """Prepare the pages, for benchmarks. They ignore later changes of `voices`."""
-        target = f"{LISTING_PATH}?pageSize=100&limit=100"
-        while target:
-            response = self.list_voices(target, base_url=self.url)
-            self._pages[target] = _as_bytes(response)
-            target = (json.loads(response.body)["next"] or "").removeprefix(self.url)
 
     @property
     def fault(self) -> Fault | Script | None:
@@ -112,13 +94,13 @@ class Ultravox(Api):
         with self._changed:
             self.previews: Script | None = None  # what happens to requests for previews
             self._requests: list[Request] = []
-            self.request_count = self._page_count = 0
+            self._page_count = 0
             self._hold_after: int | None = None
             self.connections = 0
 
     def wait_for_requests(self, count: int, timeout: float = 5.0) -> None:
         """Wait until `count` requests have arrived since the last reset. Raises TimeoutError."""
-        self.wait_until(lambda: self.request_count >= count, timeout)
+        self.wait_until(lambda: len(self._requests) >= count, timeout)
 
     def wait_until(self, predicate: Callable[[], bool], timeout: float = 5.0) -> None:
         """Wait until a predicate on the record is true. Raises TimeoutError."""
@@ -164,8 +146,6 @@ class Ultravox(Api):
 
     def _serve(self, connection: Connection) -> None:
         try:
-            if tls := self._ssl_context:
-                connection.socket = tls.wrap_socket(connection.socket, server_side=True)
             while not connection.closed and not self._stopping.is_set():
                 request = connection.read_request()
                 if request is None or not self._handle(connection, request):
@@ -182,25 +162,14 @@ class Ultravox(Api):
         """Respond to a request. Return whether the connection stays open."""
         is_page = request.path == LISTING_PATH
         with self._changed:
-            self.request_count += 1
+            self._requests.append(request)
             self._page_count += is_page
             number, fault = self._page_count, self._fault
-            if self._record:
-                self._requests.append(request)
             if is_page and fault:
                 self._targets.append(request.target)
             targets = list(self._targets)
             self._changed.notify_all()
-        exchange = Exchange(
-            connection=connection,
-            request=request,
-            api=self,
-            base_url=f"{self.url.partition(':')[0]}://{request.headers['host']}",
-            decoy=self.decoy,
-            drip_interval=self.drip_interval,
-            respond=self._respond,
-            keep=request.keep_alive,
-        )
+        exchange = Exchange(connection, request, self)
         script = self.previews if request.path.endswith("/preview") else None
         if is_page:
             self._hold(connection, number)
@@ -208,18 +177,3 @@ class Ultravox(Api):
             exchange.n, exchange.attempt = len(targets), targets.count(request.target)
         (script or Exchange.normal)(exchange)
         return exchange.keep
-
-    def _respond(self, exchange: Exchange) -> None:
-        request, base_url = exchange.request, exchange.base_url
-        key = request.headers.get("x-api-key")
-        if request.path == LISTING_PATH:
-            exchange.pause(self.latency)
-        response = self._pages.get(request.target) or _as_bytes(
-            self.respond(request.method, request.target, key=key, base_url=base_url)
-        )
-        exchange.connection.socket.sendall(response)
-
-
-def _as_bytes(response: Response) -> bytes:
-    headers = response.headers | {"Content-Length": str(len(response.body))}
-    return make_head(response.status, headers) + response.body

@@ -5,8 +5,6 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from voices.records import (
     COLUMNS,
@@ -21,7 +19,8 @@ from voices.records import (
 
 def test_fields_become_columns() -> None:
     record = {field: f"the {field}" for field in ("voiceId", *TEXT_FIELDS.values())}
-    values = to_values(record | {"definition": {"lmnt": {"voiceId": "x"}}, "unknown": 1})
+    definition: Any = {"lmnt": {"": [None, True, -1, 0, 1.5, 2**70, -9e15, "Ünï\n", {}, []]}}
+    values = to_values(record | {"definition": definition, "unknown": 1})
     assert {column: values[column] for column in COLUMNS} == {
         "id": "the voiceId",
         "name": "the name",
@@ -32,8 +31,9 @@ def test_fields_become_columns() -> None:
         "billing_style": "the billingStyle",
         "provider": "the provider",
         "preview_url": "the previewUrl",
-        "definition": {"lmnt": {"voiceId": "x"}},
+        "definition": definition,
     }
+    assert equal(values["definition"], definition)
 
 
 def test_missing_fields_are_null_but_the_name_is_empty() -> None:
@@ -45,11 +45,9 @@ def test_missing_fields_are_null_but_the_name_is_empty() -> None:
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
-        (None, "not an object but null"),
         (["voiceId"], "not an object but list"),
         ({}, "voiceId is null"),
         ({"voiceId": False}, "voiceId is bool"),
-        ({"voiceId": {"id": 1}}, "voiceId is dict"),
         ({"voiceId": math.inf}, "voiceId is not a finite number"),
         ({"voiceId": " \n"}, "voiceId is blank"),
         ({"voiceId": "x" * (MAX_ID_BYTES + 1)}, f"more than {MAX_ID_BYTES} bytes"),
@@ -74,7 +72,7 @@ def test_usable_ids(sent: Any, stored: str) -> None:
     assert to_values({"voiceId": sent})["id"] == stored
 
 
-@pytest.mark.parametrize("depth", [1, 50, 900, 100_000])
+@pytest.mark.parametrize("depth", [1, 5_000])
 def test_a_deep_definition_ends_as_json_text(depth: int) -> None:
     deep: Any = {"a": "bottom", "b": []}
     for _ in range(MAX_DEPTH + depth - 1):
@@ -90,7 +88,7 @@ def test_a_deep_definition_ends_as_json_text(depth: int) -> None:
     ("sent", "stored"),
     [
         ("1e16", "10000000000000000"),
-        ("[1e23, -1e300]", None),
+        ("[1e23]", "[100000000000000000000000]"),
         ("-0.0", "0.0"),
         ("5e-324", "5e-324"),
         ("[NaN, Infinity, -Infinity]", "[null, null, null]"),
@@ -98,35 +96,13 @@ def test_a_deep_definition_ends_as_json_text(depth: int) -> None:
         ("1" + "0" * 1000, '"1' + "0" * 1000 + '"'),
     ],
 )
-def test_values_that_a_database_cannot_store(sent: str, stored: str | None) -> None:
+def test_values_that_a_database_cannot_store(sent: str, stored: str) -> None:
     definition = to_values({"voiceId": "v1", "definition": json.loads(sent)})["definition"]
-    expected = [10**23, -(10**300)] if stored is None else json.loads(stored)
-    assert equal(definition, expected)
-    assert math.copysign(1, definition) == 1 if sent == "-0.0" else True
+    assert json.dumps(definition) == stored
 
 
-@pytest.mark.parametrize(
-    ("one", "other"), [(1, True), (1, 1.0), ([0], [False]), ({"a": 1}, {"b": 1})]
-)
+@pytest.mark.parametrize(("one", "other"), [(1, True), (1, 1.0), ([0], [False]), ({"a": None}, {})])
 def test_values_of_different_types_are_not_equal(one: Any, other: Any) -> None:
     assert equal(one, one)
     assert not equal(one, other)
     assert not equal({"a": [one]}, {"a": [other]})
-
-
-storable = st.recursive(
-    st.one_of(
-        st.none(),
-        st.booleans(),
-        st.integers(),
-        st.floats(-1e15, 1e15).map(lambda number: number + 0.0),
-        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
-    ),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abc"), inner, max_size=4),
-    max_leaves=12,
-)
-
-
-@given(definition=storable)
-def test_all_other_values_are_stored_as_sent(definition: Any) -> None:
-    assert equal(to_values({"voiceId": "v1", "definition": definition})["definition"], definition)
