@@ -25,7 +25,7 @@ lint: $(VENV)/dev
 	$(BIN)/bandit --quiet --severity-level medium --skip B608 -r agencies operations scripts ultravox voiceproject voices  # ruff checks S608
 
 screenshots: $(VENV)/dev
-	$(BIN)/python -m scripts.screenshots
+	$(BIN)/python -m tests.browser.screenshots
 
 bench: $(VENV)/dev
 	$(BIN)/python -m benchmarks --write

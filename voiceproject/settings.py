@@ -25,6 +25,8 @@ try:
     _LOCAL = {"localhost", "127.0.0.1", "[::1]", ".localhost", "testserver"}
     _is_public = not DEBUG and not _LOCAL.issuperset(ALLOWED_HOSTS)
     HTTPS = env.boolean("DJANGO_HTTPS", _is_public)
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = env.boolean("DJANGO_HSTS_SUBDOMAINS", False)
+    SECURE_HSTS_PRELOAD = env.boolean("DJANGO_HSTS_PRELOAD", False)
     TRUSTED_PROXIES = env.integer("DJANGO_TRUSTED_PROXIES", 0, validate=env.NOT_NEGATIVE)
     LOG_LEVEL = env.log_level("DJANGO_LOG_LEVEL", logging.INFO)
     LOG_FORMAT = env.text("LOG_FORMAT", "text", validate=validate.OneOf([*FORMATTERS]))
@@ -256,7 +258,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 CSRF_FAILURE_VIEW = "voiceproject.http.errors.csrf_failed"
 if TRUSTED_PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-# Checks for HSTS on subdomains and in preload lists: they concern more than this service.
+# Checks for HSTS on subdomains and in preload lists: the operator decides.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 if not HTTPS:  # checks for HSTS, the redirect and secure cookies
     SILENCED_SYSTEM_CHECKS += ["security.W004", "security.W008", "security.W012", "security.W016"]

@@ -20,6 +20,7 @@ from typing import Any
 MAX_ID_BYTES = 1000  # in UTF-8; PostgreSQL's indexes hold keys of up to 2,704 bytes
 MAX_DEPTH = 100  # levels of `definition`; SQLite's JSON functions stop at 1,000
 MAX_DIGITS = 1000  # of an integer; Python converts at most 4,300
+LARGE = 10**MAX_DIGITS
 
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -56,13 +57,15 @@ def to_values(record: Any) -> dict[str, Any]:
 
 def equal(one: Any, other: Any) -> bool:
     """Return whether two JSON values are equal in value and type: in Python, `True == 1 == 1.0`."""
-    if type(one) is not type(other) or one != other:
-        return False
+    return bool(one == other) and _have_same_types(one, other)
+
+
+def _have_same_types(one: Any, other: Any) -> bool:
     if isinstance(one, dict):
-        return all(equal(value, other[key]) for key, value in one.items())
+        return all(_have_same_types(value, other[key]) for key, value in one.items())
     if isinstance(one, list):
-        return all(map(equal, one, other))
-    return True
+        return all(map(_have_same_types, one, other))
+    return type(one) is type(other)
 
 
 def _identifier(value: object) -> str:
@@ -109,7 +112,7 @@ def _storable(value: object, depth: int = 0) -> object:
             return int(Decimal(repr(value)))
         case float():
             return value + 0.0  # PostgreSQL's jsonb has no -0.0
-        case int() if abs(value) >= 10**MAX_DIGITS:
+        case int() if abs(value) >= LARGE:
             return str(value)
     return value
 

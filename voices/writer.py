@@ -39,20 +39,9 @@ def write(voices: Mapping[str, Values], *, agency_id: UUID, at: datetime) -> Cha
     changes = Changes()
     ids = sorted(voices)  # writers that lock rows in different orders deadlock
     for start in range(0, len(ids), BATCH):
-        _write_batch(
-            {voice_id: voices[voice_id] for voice_id in ids[start : start + BATCH]}, at, changes
-        )
-    private = [voice_id for voice_id in ids if voices[voice_id]["ownership"] != PUBLIC]
-    AgencyVoice.objects.bulk_create(
-        [
-            AgencyVoice(agency_id=agency_id, voice_id=voice_id, last_seen_at=at)
-            for voice_id in private
-        ],
-        BATCH,
-        update_conflicts=True,
-        unique_fields=["agency", "voice"],
-        update_fields=["last_seen_at"],
-    )
+        batch = {voice_id: voices[voice_id] for voice_id in ids[start : start + BATCH]}
+        _write_batch(batch, at, changes)
+        _record_listed([*batch.values()], agency_id, at)
     return changes
 
 
@@ -77,6 +66,19 @@ def _write_batch(batch: Mapping[str, Values], at: datetime, changes: Changes) ->
         update_fields=UPDATE_FIELDS,
     )
     Voice.objects.filter(pk__in=unchanged_ids).update(last_synced_at=at)
+
+
+def _record_listed(batch: list[Values], agency_id: UUID, at: datetime) -> None:
+    """Record which of the voices are listed for the agency; public ones are visible to all anyway."""
+    private = [values["id"] for values in batch if values["ownership"] != PUBLIC]
+    known = AgencyVoice.objects.filter(agency=agency_id, voice__in=private)
+    if known.update(last_seen_at=at) < len(private):
+        AgencyVoice.objects.bulk_create(
+            [AgencyVoice(agency_id=agency_id, voice_id=pk, last_seen_at=at) for pk in private],
+            update_conflicts=True,
+            unique_fields=["agency", "voice"],
+            update_fields=["last_seen_at"],
+        )
 
 
 def _read_rows(ids: list[str]) -> dict[str, Values]:

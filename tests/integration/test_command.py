@@ -1,14 +1,16 @@
 """`manage.py sync_voices` in this process: what it prints, which key it uses, how it fails."""
 
 import io
+import logging
 import re
+import signal
 import sys
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from agencies.models import Agency
-from tests.ultravox import Ultravox
+from tests.ultravox import Exchange, Ultravox
 from voices.models import SyncRun
 
 SYNCED = "Synced 300 voices from Ultravox\n"

@@ -102,10 +102,21 @@ def test_a_row_that_another_program_altered_is_restored(
     }
 
 
-def test_rows_of_other_programs_get_their_search_columns(agency: Agency) -> None:
-    """This is not a change of the voice."""
-    store(agency, voice("a", name="Émilie"))
-    Voice.objects.update(sort_name=None, search_text=None)
+def test_a_json_null_is_restored_to_null(agency: Agency) -> None:
+    store(agency, voice("a", definition=None))
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE ultravox_voices SET definition = 'null'")
+    assert store(agency, voice("a", definition=None)).changed == {"a": ["definition"]}
+    assert Voice.objects.filter(definition__isnull=True).exists()
+
+
+@pytest.mark.parametrize("columns", [{"sort_name": None, "search_text": None}, {"name": "Émilie"}])
+def test_search_columns_of_rows_from_other_programs_are_written(
+    agency: Agency, columns: dict[str, str | None]
+) -> None:
+    """Their columns already have the values of the listing, so the voice does not change."""
+    store(agency, voice("a", name="Émilie" if "sort_name" in columns else "Other"))
+    Voice.objects.update(**columns)
     assert store(agency, voice("a", name="Émilie")) == Changes()
     assert Voice.objects.get().sort_name == "emilie"
 

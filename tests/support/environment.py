@@ -16,6 +16,8 @@ ENVIRONMENT = {
     "DJANGO_DEBUG": "false",
     "DJANGO_ALLOWED_HOSTS": "localhost,127.0.0.1,testserver",
     "DJANGO_HTTPS": "false",
+    "DJANGO_HSTS_SUBDOMAINS": "false",
+    "DJANGO_HSTS_PRELOAD": "false",
     "DJANGO_TRUSTED_PROXIES": "0",
     "DJANGO_LOG_LEVEL": "INFO",
     "LOG_FORMAT": "text",

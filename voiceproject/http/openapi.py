@@ -2,7 +2,7 @@
 
 from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from drf_spectacular.utils import OpenApiResponse
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 from rest_framework import serializers
 
 from voiceproject.errors import ERRORS
@@ -14,6 +14,11 @@ class ErrorSerializer(serializers.Serializer):
     success = serializers.BooleanField(help_text="Always false.")
     code = serializers.CharField(help_text="Machine-readable.")
     message = serializers.CharField(help_text="One sentence for people.")
+
+
+def example(value: object) -> list[OpenApiExample]:
+    """Return the example of a 200 response, for `extend_schema`."""
+    return [OpenApiExample("Example", value, response_only=True, status_codes=["200"])]
 
 
 def errors(*codes: str) -> dict[int, OpenApiResponse]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, cast
 
 import django.db
@@ -20,7 +21,7 @@ from rest_framework.views import APIView
 from agencies.models import User
 from agencies.permissions import AgencyUserOrService, AgencyUserStaffOrService
 from voiceproject.errors import SaveFailed
-from voiceproject.http.openapi import errors
+from voiceproject.http.openapi import errors, example
 from voices import search, visibility
 from voices.api import serializers
 from voices.api.links import preview_links
@@ -28,6 +29,7 @@ from voices.masking import mask
 from voices.models import SyncRun
 from voices.sync import sync_voices
 
+EXAMPLES = json.loads(Path(__file__).with_name("examples.json").read_text())
 CREDENTIALS = ("Authorization", "apikey", "Cookie")  # headers
 CALLER_ERRORS = ("not_authenticated", "invalid_token", "invalid_api_key", "not_agency_user")
 KEY_ERRORS = ("no_api_key", "credentials_unavailable", "busy")
@@ -66,6 +68,7 @@ class VoicesView(ReadView):
 
     @extend_schema(
         operation_id="voices_list",
+        examples=example(EXAMPLES["voices"]),
         parameters=[serializers.VoicesQuery],
         responses={200: serializers.VoicesSerializer} | errors("invalid_request", *READ_ERRORS),
     )
@@ -100,6 +103,7 @@ class VoiceView(ReadView):
 
     @extend_schema(
         operation_id="voices_retrieve",
+        examples=example(EXAMPLES["voice"]),
         parameters=[VOICE_ID],
         responses={200: serializers.VoiceWithDefinitionSerializer}
         | errors("not_found", *READ_ERRORS),
@@ -121,6 +125,7 @@ class RunsView(ReadView):
 
     @extend_schema(
         operation_id="sync_runs_list",
+        examples=example(EXAMPLES["runs"]),
         parameters=[serializers.PageQuery],
         responses={200: serializers.RunsSerializer} | errors("invalid_request", *READ_ERRORS),
     )
@@ -138,6 +143,7 @@ class RunView(ReadView):
 
     @extend_schema(
         operation_id="sync_runs_retrieve",
+        examples=example(EXAMPLES["run"]),
         responses={200: serializers.RunSerializer} | errors("not_found", *READ_ERRORS),
     )
     def get(self, request: Request, run_id: int) -> HttpResponse:
@@ -159,6 +165,7 @@ class SyncVoicesView(ApiView):
 
     @extend_schema(
         request=None,
+        examples=example(EXAMPLES["sync"]),
         responses={200: serializers.SyncedSerializer} | errors(*SYNC_ERRORS),
     )
     def post(self, request: Request) -> Response:

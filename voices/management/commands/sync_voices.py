@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import django.db
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from tqdm import tqdm
 
 from agencies.models import Agency
 from voiceproject.database import explain
@@ -25,13 +26,21 @@ class Command(BaseCommand):
         parser.add_argument("--agency", metavar="ID", help=help)
 
     def handle(self, *args: object, agency: str | None, verbosity: int, **options: object) -> None:
+        bar = tqdm(
+            disable=not sys.stderr.isatty(),
+            leave=False,
+            bar_format="Voices: {n_fmt}/{total_fmt} |{bar}| {elapsed}{postfix}",
+        )
+
         def show(run: SyncRun) -> None:
+            bar.total, bar.n = run.total or bar.total, run.voices
+            bar.set_postfix_str(f"page {run.pages}")  # draws the bar as well
             if verbosity >= 2:
                 total = "" if run.total is None else f" of {run.total}"
                 self.stdout.write(f"Page {run.pages}: {run.voices}{total} voices")
 
         try:
-            with _command_signals_and_logs(verbosity):
+            with bar, _command_signals_and_logs(verbosity):
                 run = sync_voices(
                     trigger=SyncRun.Trigger.COMMAND,
                     agency=None if agency is None else _find_agency(agency),
