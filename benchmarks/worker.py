@@ -9,7 +9,6 @@ import sys
 
 from benchmarks.services import seconds_of
 
-
 if __name__ == "__main__":
     sync = importlib.import_module(f"benchmarks.{sys.argv[1]}").prepare()
     print(flush=True)
