@@ -5,6 +5,7 @@ Creates databases on the PostgreSQL server of DATABASE_URL, and drops them at th
 
 import argparse
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -39,6 +40,7 @@ def main() -> None:
                 }
                 versions.append(f"{engine} {databases['floor'].version}")
                 for part in options.parts:
+                    print(f"Measuring {part} on {versions[-1]}", file=sys.stderr, flush=True)
                     bars += PARTS[part](databases, engine, options.rounds)
     figures = markdown(bars, versions)
     print(figures)

@@ -20,7 +20,6 @@ from benchmarks.services import (
     Database,
     Process,
     environment,
-    log,
     medians,
     run,
     seconds_of,
@@ -43,7 +42,6 @@ def bars(databases: Mapping[str, Database], engine: str, rounds: int) -> list[Ba
     bars = []
     for voices, limit in LIST_LIMITS.items() if engine == "PostgreSQL" else ():
         title = f"{engine}, {voices:,} voices, reading"
-        log(title)
         with _writes(databases["floor"]):
             seconds = _read(databases["project"], voices, 10 * rounds)
         for name, reference, at_most in (

@@ -155,7 +155,3 @@ def medians(functions: Mapping[T, Callable[[], float]], rounds: int) -> dict[T, 
     """Call the functions in turns; return the median result of each, without the first round."""
     results = [{name: measure() for name, measure in functions.items()} for _ in range(rounds + 1)]
     return {name: statistics.median(result[name] for result in results[1:]) for name in functions}
-
-
-def log(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -8,7 +8,7 @@ from functools import partial
 
 from benchmarks.floor import COLUMNS
 from benchmarks.report import Bar
-from benchmarks.services import Database, Process, environment, log, medians, run, seconds_of
+from benchmarks.services import Database, Process, environment, medians, run, seconds_of
 
 CONTENDERS = ("floor", "textbook", "project")
 PHASES = ("first sync", "re-sync without changes")
@@ -36,7 +36,6 @@ def in_running_process(databases: Databases, engine: str, rounds: int) -> list[B
     bars = []
     for voices, latency, reference, limits in BARS[engine]:
         title = f"{engine}, {voices:,} voices, {latency} ms a page"
-        log(title)
         fewer = rounds if voices <= 1000 else max(1, rounds // 3)
         seconds = _compare(databases, voices, latency, fewer)
         for phase, limit in zip(PHASES, limits, strict=True):
@@ -48,7 +47,6 @@ def in_running_process(databases: Databases, engine: str, rounds: int) -> list[B
 def in_whole_process(databases: Databases, engine: str, rounds: int) -> list[Bar]:
     """Measure `manage.py sync_voices` and the floor from the start of Python to its end."""
     title = f"{engine}, 1,000 voices, 20 ms a page: `manage.py sync_voices`"
-    log(title)
     with Process("ultravox", 1000, 20) as ultravox:
         commands = {
             name: partial(run, arguments, environment(databases[name], ultravox.first_line))
@@ -61,7 +59,6 @@ def in_whole_process(databases: Databases, engine: str, rounds: int) -> list[Bar
 def by_size(databases: Databases, engine: str, rounds: int) -> list[Bar]:
     """Measure the time for each voice in first syncs of few and of many voices."""
     title = f"{engine}, {MANY:,} voices, 0 ms a page: first sync, for each voice"
-    log(title)
     with ExitStack() as stack:
 
         def first_sync(voices: int) -> Callable[[], float]:
