@@ -87,5 +87,5 @@ def _count(error: Exception | None) -> None:
     try:
         mail_admins(subject, message)
     except Exception as mail_error:  # a backend may raise anything
-        logger.warning("ADMINS could not be e-mailed: %s", type(mail_error).__name__)
+        logger.warning("ADMINS could not be emailed: %s", type(mail_error).__name__)
         Alarm.objects.update(is_raised=error is None)  # the next sync tries again

@@ -16,7 +16,7 @@ OPTIONS = {
     "agency_key": ("NULL", "column or SQL expression: the Ultravox API key, in plain text"),
     "users": ("", "table of users, such as auth.users"),
     "user_id": ("id", "column or SQL expression: the `sub` claim of the user's Supabase tokens"),
-    "user_email": ("email", "column or SQL expression: the user's e-mail address"),
+    "user_email": ("email", "column or SQL expression: the user's email address"),
     "user_agency": ("NULL", "column or SQL expression: the id of the user's agency"),
     "voices": ("", "table of voices, such as public.ultravox_voices"),
 }
