@@ -210,6 +210,7 @@ def test_syncs_of_the_user_and_of_a_colleague(anna: Tab, changed_site: Site, bro
     colleague = Tab(browser.new_context().new_page(), anna.site, anna.folder)
     colleague.log_in(BEN)
     colleague.sync()
+    colleague.page.get_by_text("Started by ben@agency.example").wait_for()
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # polls at once
     page.get_by_text("Started by ben@agency.example").wait_for()
     anna.check("syncing")
