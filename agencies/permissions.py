@@ -1,4 +1,4 @@
-"""Which callers may use a view."""
+"""Permissions of the API's views."""
 
 from typing import Any
 

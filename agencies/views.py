@@ -17,9 +17,9 @@ from rest_framework_simplejwt.tokens import RefreshToken
 from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView
 
 from agencies.tokens import authenticate_token
-from voiceproject.http.openapi import errors
+from voiceproject.http.openapi import error_responses
 
-TOKEN_ERRORS = errors(
+TOKEN_ERRORS = error_responses(
     "invalid_request",
     "invalid_credentials",
     "invalid_token",

@@ -11,11 +11,21 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db import connection
 
-from voices.records import TEXT_FIELDS
-
 API_ROLES = ["anon", "authenticated"]
 VIEW = "public.ultravox_voices"
-VIEW_COLUMNS = ("id", *TEXT_FIELDS, "last_synced_at")
+# PostgreSQL adds columns to an existing view at the end only: append new ones. Anyone can read them.
+VIEW_COLUMNS = (
+    "id",
+    "name",
+    "description",
+    "language_label",
+    "primary_language",
+    "ownership",
+    "billing_style",
+    "provider",
+    "preview_url",
+    "last_synced_at",
+)
 
 
 def rows(query: str, *values: str | list[str]) -> list[tuple[Any, ...]]:

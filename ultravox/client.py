@@ -82,8 +82,8 @@ class UltravoxClient:
     ) -> Generator[Page, None, None]:
         """Yield the pages of the listing, at most `most`. A thread fetches the next page ahead of time.
 
-        While waiting, calls `tick` several times a second. Raises KeyRejected if Ultravox rejects the key,
-        and UltravoxError if the listing is incomplete.
+        While waiting, calls `tick` in the caller's thread, several times a second. Raises KeyRejected if
+        Ultravox rejects the key, and UltravoxError if the listing is incomplete.
         """
 
         def check_time() -> None:

@@ -122,7 +122,7 @@ def limit_waiting(deadline: float) -> None:
 
 
 def serialize_transactions() -> None:
-    """Run the transactions that call this one at a time, as SQLite does with all that write."""
+    """Let one transaction at a time pass this call. SQLite does so for all writes."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")

@@ -1,4 +1,4 @@
-"""Every error of this service: its code, its HTTP status and its sentence.
+"""Every error that this service raises: its code, its HTTP status and its sentence.
 
 To add an error, add a class here. A sentence says what to do next. It never contains a key, a token, SQL or
 text from another server. This module imports nothing from the project, so every other module may import it.

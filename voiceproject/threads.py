@@ -38,7 +38,7 @@ def run_in_thread(
 def read_ahead(
     items: Iterable[T], *, tick: Callable[[], object], cancel: Callable[[], object]
 ) -> Generator[T, None, None]:
-    """Yield items that a thread produces, so that it waits for the network while the caller works.
+    """Yield items that a thread produces, so that the thread waits for the network while the caller works.
 
     While the caller waits, `tick` is called several times a second, and may raise to give up. Raises what
     the thread raises. In the end `cancel` is called, which must end the thread's own waiting, and the

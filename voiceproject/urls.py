@@ -18,7 +18,7 @@ admin.autodiscover()
 
 VOICE = r"api/voices/(?P<voice_id>[^/\0]+)"
 
-sync_voices = views.SyncVoicesView.as_view()
+sync_view = views.SyncVoicesView.as_view()
 not_found = csrf_exempt(error_view(errors.NotFound))
 to_admin = RedirectView.as_view(pattern_name="admin:index")
 library = never_cache(login_required(TemplateView.as_view(template_name="voices/library.html")))
@@ -30,8 +30,8 @@ def _route(address: str, view: object, **names: str) -> URLPattern:
 
 
 urlpatterns = [
-    _route("functions/v1/voices-sync", sync_voices, name="voices-sync"),
-    _route("api/voices/sync", sync_voices, name="sync-voices"),
+    _route("functions/v1/voices-sync", sync_view, name="voices-sync"),
+    _route("api/voices/sync", sync_view, name="sync-voices"),
     _route("functions/v1/voices-list", views.VoicesListView.as_view(), name="voices-list"),
     _route("api/voices", views.VoicesView.as_view(), name="voices"),
     _route(rf"{VOICE}/preview", previews.PreviewView.as_view(), name="voice-preview"),

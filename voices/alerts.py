@@ -21,7 +21,7 @@ from voices.models import Alarm
 
 logger = logging.getLogger(__name__)
 
-PING_SECONDS = 3.5  # giving up takes another second
+PING_SECONDS = 3.5  # ending the thread may take another second
 FAILURES = 3  # in a row, before administrators get an email
 
 FAILING_MESSAGE = """\

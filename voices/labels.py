@@ -1,4 +1,4 @@
-"""Labels of Ultravox's values, for people."""
+"""Human-readable labels of Ultravox's values."""
 
 from typing import Any
 

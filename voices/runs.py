@@ -5,7 +5,7 @@ opening one the lock, on both databases and across machines; nothing else is hel
 Ultravox. A running process reports through `heartbeat_at`, in the database's time, because machines' clocks
 differ. A run without a heartbeat for LEASE seconds is dead: the next sync marks it as abandoned and
 continues. If its process is alive after all, it can no longer write, because `succeed` finds the run
-closed. A run whose row is locked by that transaction is alive, however long it takes; on SQLite, any lock
+closed. A run whose row `succeed` has locked is alive, however long it takes; on SQLite, any lock
 on the database counts.
 """
 
@@ -35,8 +35,14 @@ logger = logging.getLogger(__name__)
 
 LEASE = 10.0  # seconds without a heartbeat after which a run is dead
 HEARTBEAT = 2.0  # seconds between heartbeats
-POLL = 0.1  # seconds between looks at a run that another sync waits for
-PROGRESS = ("pages", "voices", "total", "skipped", "retries")  # columns that a heartbeat writes
+POLL = 0.1  # seconds between reads of the run that a sync waits for
+PROGRESS = (
+    "pages",
+    "voices",
+    "total",
+    "skipped",
+    "retries",
+)  # columns that heartbeats and `_close` write
 INTERRUPTED = "interrupted"
 DIED = "The sync stopped unexpectedly. Nothing was changed."
 
@@ -57,10 +63,10 @@ class Origin:
 def open_or_join(agency: Agency, origin: Origin, *, deadline: float) -> Iterator[SyncRun]:
     """Open a run on the agency's key, or wait for the one in progress and join it.
 
-    Yields the open run, which the block closes by `succeed`; if the block raises, the run is closed as
-    failed. Or yields the joined run, which has succeeded. Raises the error of a joined run that failed,
-    UltravoxError if it is still in progress at the deadline (on the monotonic clock), NoApiKey if the
-    agency was deleted, and django.db.Error.
+    If it opened the run, the block must close it with `succeed`; an exception closes it as failed. If it
+    joined, the run has succeeded. Raises the error of a joined run that failed, UltravoxError if it is
+    still in progress at the deadline (on the monotonic clock), NoApiKey if the agency was deleted, and
+    django.db.Error.
     """
     began = time.monotonic()
     run = _open(agency, origin, deadline)
@@ -80,8 +86,8 @@ def open_or_join(agency: Agency, origin: Origin, *, deadline: float) -> Iterator
         formats.run.reset(log_context)
 
 
-def record_failure(agency: Agency | None, origin: Origin, error: ServiceError) -> ServiceError:
-    """Record a sync that failed before it could use a key. Returns the error; raises django.db.Error."""
+def record_failure(agency: Agency | None, origin: Origin, error: ServiceError) -> None:
+    """Record a sync that failed before it could use a key. Raises django.db.Error."""
     run = _create(
         agency,
         origin,
@@ -89,10 +95,8 @@ def record_failure(agency: Agency | None, origin: Origin, error: ServiceError) -
         finished_at=timezone.now(),
         error_code=error.code,
         error_message=error.message,
-        key_refused=agency is not None,
     )
     _log_end(run, origin, error.code, 0)
-    return error
 
 
 def succeed(run: SyncRun, write: Callable[[], object], *, deadline: float) -> None:
@@ -107,7 +111,7 @@ def succeed(run: SyncRun, write: Callable[[], object], *, deadline: float) -> No
         try:
             with transaction.atomic():
                 database.limit_waiting(deadline)
-                # First: a locked run counts as alive, and the next lock may take a while.
+                # The run first, because a locked run counts as alive. The next lock may take long.
                 if not _open_row(run).select_for_update().exists():
                     raise errors.SaveFailed(
                         "The sync stopped responding and was cancelled. Try again."
@@ -148,14 +152,16 @@ def heartbeat(run: SyncRun) -> Callable[[], None]:
 
 def count_lost(task_id: str | None) -> int:
     """Return how many runs a Celery task left open or abandoned, one for each worker that died."""
-    lost = SyncRun.objects.filter(task_id=task_id, status__in=[Status.RUNNING, Status.ABANDONED])
-    return lost.count() if task_id else 0
+    if task_id is None:
+        return 0
+    unfinished = [Status.RUNNING, Status.ABANDONED]
+    return SyncRun.objects.filter(task_id=task_id, status__in=unfinished).count()
 
 
 def is_dead() -> Q:
     """Return a condition that is true for open runs without a heartbeat for LEASE seconds.
 
-    A heartbeat that lies further ahead than that does not count: the database's clock was set back.
+    A heartbeat more than LEASE seconds in the future does not count: the database's clock was set back.
     """
     lease = timedelta(seconds=LEASE)
     return Q(status=Status.RUNNING) & ~Q(heartbeat_at__range=(Now() - lease, Now() + lease))
@@ -173,10 +179,10 @@ def outcome_of(error: BaseException) -> tuple[str, str]:
 
 
 def _open(agency: Agency, origin: Origin, deadline: float) -> SyncRun:
-    """Return a run that was opened here, or one that was waited for and has ended."""
+    """Open a run, or wait for another sync's run to end. Return it."""
     while True:
         _abandon_dead()
-        # Not the other way round: on SQLite, opening a run waits for any writer.
+        # Look before opening: on SQLite, opening a run waits for any writer.
         other = OPEN_RUNS.filter(agency=agency).first()
         if other is None:
             try:
@@ -186,7 +192,7 @@ def _open(agency: Agency, origin: Origin, deadline: float) -> SyncRun:
                 if not Agency.objects.filter(pk=agency.pk).exists():
                     raise errors.NoApiKey("The agency was deleted.") from None
                 if code_of(error) not in ("23505", "SQLITE_CONSTRAINT_UNIQUE"):
-                    raise  # it is not the lock
+                    raise  # another constraint failed
         elif ended := _wait_for(other, deadline):
             return ended
         _pause(deadline)

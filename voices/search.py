@@ -45,8 +45,8 @@ def find(
 ) -> Listing:
     """Return the voices that a caller sees and that match a search and all filters.
 
-    `filters` are the accepted values of facets; a language includes its regions. No `ids` mean any id.
-    A facet counts the voices that match the search, the ids and all filters but its own.
+    `filters` are the accepted values of facets; a language includes its regions. Empty `ids` match every
+    voice. A facet counts the voices that match the search, the ids and all filters but its own.
     """
     voices = search(visible_to(caller), text).annotate(listed=listed(caller))
     if ids:

@@ -32,7 +32,7 @@ from voices.records import UnusableRecord, to_values
 
 logger = logging.getLogger(__name__)
 
-ATTEMPTS = 3  # of a task whose worker dies each time
+ATTEMPTS = 3  # worker deaths after which a task is cancelled
 SKIPS_LOGGED = 20  # records per run; all are counted
 BACKGROUND = {SyncRun.Trigger.COMMAND, SyncRun.Trigger.SCHEDULE}
 
@@ -49,12 +49,12 @@ def sync_voices(
     task_id: str | None = None,
     progress: Progress = lambda run: None,
 ) -> SyncRun:
-    """Mirror Ultravox's voices into the table, and return the run that did it.
+    """Copy Ultravox's voices into the table, and return the run that did it.
 
     Uses the agency's key, or without an agency the first key of any agency that works. If a sync with that
     key is in progress, waits for it and returns its run. `task_id` is Celery's. `progress` is called with
     the run after each page. Raises NoApiKey, CredentialsUnavailable, UltravoxError, SaveFailed, WorkerLost
-    or Busy; nothing was written then.
+    or Busy. No voice was changed then.
     """
     origin = runs.Origin(trigger, user, task_id)
     if not _slots.acquire(blocking=False):
@@ -73,25 +73,28 @@ def _sync_with_any_key(origin: runs.Origin, agency: Agency | None, progress: Pro
     is_background = origin.trigger in BACKGROUND
     seconds = settings.BACKGROUND_DEADLINE if is_background else settings.ULTRAVOX_DEADLINE
     deadline = time.monotonic() + seconds
-    if runs.count_lost(origin.task_id) >= ATTEMPTS:
-        raise runs.record_failure(None, origin, WorkerLost())
     error: ServiceError | None = None
+    if runs.count_lost(origin.task_id) >= ATTEMPTS:
+        error = WorkerLost()
+        runs.record_failure(None, origin, error)
+        raise error
     for candidate in [agency] if agency else agencies_with_key():
         try:
             key = get_agency_credentials(candidate)
-        except NoApiKey:  # it is blank
+        except NoApiKey:  # the key is blank
             continue
-        except CredentialsUnavailable as unreadable:
-            error = runs.record_failure(candidate, origin, unreadable)
+        except CredentialsUnavailable as key_error:
+            error = key_error
+            runs.record_failure(candidate, origin, error)
             continue
         try:
             return _sync_with_key(key, candidate, origin, deadline, progress)
-        except (KeyRejected, NoApiKey) as unusable:
-            logger.warning("The key of agency %s does not work: %s", candidate.pk, unusable)
-            error = unusable
+        except (KeyRejected, NoApiKey) as key_error:
+            logger.warning("The key of agency %s does not work: %s", candidate.pk, key_error)
+            error = key_error
     if error is None:
-        missing = NoApiKey(NO_KEY_OF_AGENCY if agency else None)
-        error = runs.record_failure(None, origin, missing)
+        error = NoApiKey(NO_KEY_OF_AGENCY if agency else None)
+        runs.record_failure(None, origin, error)
     raise error
 
 
@@ -99,8 +102,9 @@ def _sync_with_key(
     key: str, agency: Agency, origin: runs.Origin, deadline: float, progress: Progress
 ) -> SyncRun:
     with runs.open_or_join(agency, origin, deadline=deadline) as run:
-        if run.is_open:
+        if run.is_open:  # this sync opened it; a joined run has ended
             voices = _fetch(key, run, deadline, progress)
+            # `visibility.listed` compares the start of the run with `last_synced_at`.
             runs.succeed(
                 run,
                 lambda: writer.write(voices, agency_id=agency.pk, at=run.started_at),
@@ -110,7 +114,7 @@ def _sync_with_key(
 
 
 def _fetch(key: str, run: SyncRun, deadline: float, progress: Progress) -> dict[str, writer.Values]:
-    """Return the values of all voices that Ultravox lists, by id; the last of a repeated id counts."""
+    """Return the values of all voices that Ultravox lists, by id. If an id repeats, its last record wins."""
     client = UltravoxClient(
         api_url=settings.ULTRAVOX_API_URL,
         api_key=key,

@@ -1,4 +1,4 @@
-"""Who sees which voice and which run."""
+"""The voices and runs that a caller may see."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -37,7 +37,7 @@ SEEN_BY_ANY = RawSQL(
 
 
 def visible_to(caller: Caller) -> QuerySet[Voice]:
-    """Return public voices and those of the caller's agency; for services and staff, all voices."""
+    """Return public voices and voices listed for the caller's agency; for services and staff, all voices."""
     if sees_all(caller, VIEW_VOICES):
         return Voice.objects.all()
     own = AgencyVoice.objects.filter(agency=_agency_id(caller))

@@ -55,8 +55,8 @@ def _write_batch(batch: Mapping[str, Values], at: datetime, changes: Changes) ->
         elif columns := _changed_columns(rows[voice_id], values):
             changes.changed[voice_id] = columns
             writes.append(values)
-        elif not search_columns(values).items() <= rows[voice_id].items():
-            writes.append(values)  # another program inserted or altered it
+        elif any(rows[voice_id][name] != text for name, text in search_columns(values).items()):
+            writes.append(values)  # another program wrote the row
         else:
             unchanged_ids.append(voice_id)
     Voice.objects.bulk_create(

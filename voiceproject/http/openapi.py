@@ -21,7 +21,7 @@ def example(value: object) -> list[OpenApiExample]:
     return [OpenApiExample("Example", value, response_only=True, status_codes=["200"])]
 
 
-def errors(*codes: str) -> dict[int, OpenApiResponse]:
+def error_responses(*codes: str) -> dict[int, OpenApiResponse]:
     """Return the error responses with these codes and COMMON_ERRORS, for `extend_schema`."""
     descriptions: dict[int, list[str]] = {}
     for code in (*codes, *COMMON_ERRORS):

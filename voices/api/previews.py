@@ -11,7 +11,7 @@ from rest_framework.request import Request
 
 from agencies.throttling import Throttle
 from voiceproject.errors import InvalidToken
-from voiceproject.http.openapi import errors
+from voiceproject.http.openapi import error_responses
 from voices import visibility
 from voices.api.links import caller_of_link
 from voices.api.ranges import apply_range
@@ -56,7 +56,7 @@ class PreviewView(ReadView):
     @extend_schema(
         operation_id="voices_preview",
         parameters=[VOICE_ID, SIGNATURE, RANGE],
-        responses=RESPONSES | errors(*PREVIEW_ERRORS, *KEY_ERRORS, *READ_ERRORS),
+        responses=RESPONSES | error_responses(*PREVIEW_ERRORS, *KEY_ERRORS, *READ_ERRORS),
     )
     def get(self, request: Request, voice_id: str) -> HttpResponse:
         voices = Voice.objects.all() if self.is_signed else visibility.visible_to(self.caller)

@@ -21,7 +21,7 @@ from rest_framework.views import APIView
 from agencies.models import User
 from agencies.permissions import AgencyUserOrService, AgencyUserStaffOrService
 from voiceproject.errors import SaveFailed
-from voiceproject.http.openapi import errors, example
+from voiceproject.http.openapi import error_responses, example
 from voices import search, visibility
 from voices.api import serializers
 from voices.api.links import preview_links
@@ -42,6 +42,7 @@ class ApiView(APIView):
     """A view that rejects other methods with 405 before it authenticates the caller."""
 
     def initial(self, request: Request, *args: object, **kwargs: object) -> None:
+        # For other methods, DRF then responds with 405.
         if request.method in self.allowed_methods and request.method != "OPTIONS":
             super().initial(request, *args, **kwargs)
 
@@ -70,7 +71,8 @@ class VoicesView(ReadView):
         operation_id="voices_list",
         examples=example(EXAMPLES["voices"]),
         parameters=[serializers.VoicesQuery],
-        responses={200: serializers.VoicesSerializer} | errors("invalid_request", *READ_ERRORS),
+        responses={200: serializers.VoicesSerializer}
+        | error_responses("invalid_request", *READ_ERRORS),
     )
     def get(self, request: Request) -> HttpResponse:
         query = _validate(serializers.VoicesQuery, request, self.ignored_parameters)
@@ -106,7 +108,7 @@ class VoiceView(ReadView):
         examples=example(EXAMPLES["voice"]),
         parameters=[VOICE_ID],
         responses={200: serializers.VoiceWithDefinitionSerializer}
-        | errors("not_found", *READ_ERRORS),
+        | error_responses("not_found", *READ_ERRORS),
     )
     def get(self, request: Request, voice_id: str) -> HttpResponse:
         voices = visibility.visible_to(self.caller).filter(pk=voice_id)
@@ -127,7 +129,8 @@ class RunsView(ReadView):
         operation_id="sync_runs_list",
         examples=example(EXAMPLES["runs"]),
         parameters=[serializers.PageQuery],
-        responses={200: serializers.RunsSerializer} | errors("invalid_request", *READ_ERRORS),
+        responses={200: serializers.RunsSerializer}
+        | error_responses("invalid_request", *READ_ERRORS),
     )
     def get(self, request: Request) -> HttpResponse:
         query = _validate(serializers.PageQuery, request)
@@ -144,7 +147,7 @@ class RunView(ReadView):
     @extend_schema(
         operation_id="sync_runs_retrieve",
         examples=example(EXAMPLES["run"]),
-        responses={200: serializers.RunSerializer} | errors("not_found", *READ_ERRORS),
+        responses={200: serializers.RunSerializer} | error_responses("not_found", *READ_ERRORS),
     )
     def get(self, request: Request, run_id: int) -> HttpResponse:
         for run in _runs(request, visibility.runs_visible_to(self.caller).filter(pk=run_id)):
@@ -166,7 +169,7 @@ class SyncVoicesView(ApiView):
     @extend_schema(
         request=None,
         examples=example(EXAMPLES["sync"]),
-        responses={200: serializers.SyncedSerializer} | errors(*SYNC_ERRORS),
+        responses={200: serializers.SyncedSerializer} | error_responses(*SYNC_ERRORS),
     )
     def post(self, request: Request) -> Response:
         caller = request.user
