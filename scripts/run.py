@@ -117,7 +117,7 @@ def _ultravox() -> Iterator[str]:
     with Sandbox(port=8765 if _is_free(8765) else 0) as sandbox:
         settings.ULTRAVOX_API_URL = os.environ["ULTRAVOX_API_URL"] = sandbox.url
         yield f"""made-up voices from the sandbox. For your own voices: ULTRAVOX_API_KEY=... make run
-          To sync from another terminal, set ULTRAVOX_API_URL={sandbox.url}"""
+          From another terminal: ULTRAVOX_API_URL={sandbox.url} .venv/bin/python manage.py sync_voices"""
 
 
 def _serve() -> int:
@@ -166,4 +166,7 @@ def _announce(url: str, source: str, new_user: "User | None") -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -19,7 +19,7 @@ except ImproperlyConfigured as error:
 
 app = Celery("voiceproject")
 app.conf.update(
-    broker_url=settings.CELERY_BROKER_URL,
+    broker_url=settings.CELERY_BROKER_URL or "memory://localhost",
     broker_connection_retry_on_startup=True,
     beat_scheduler="django_celery_beat.schedulers:DatabaseScheduler",
     task_ignore_result=True,  # nothing reads results
@@ -29,8 +29,8 @@ app.conf.update(
     task_reject_on_worker_lost=True,
 )
 match settings.CELERY_BROKER_URL.partition("://")[0]:
-    case "":  # beat runs the tasks itself, and connects to a broker in any case
-        app.conf.update(task_always_eager=True, broker_write_url="memory://")
+    case "":  # beat runs the tasks itself
+        app.conf.task_always_eager = True
     case "redis" | "rediss":
         # After this time, another worker gets an unacknowledged message. It is longer than the longest sync,
         # its write and its report. If the first sync is alive after all, the second one waits for it.

@@ -118,7 +118,7 @@ def test_rotation(settings: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert key_of(old) == KEY
     empty, null = create("empty", ""), create("null", None)
     call_command("rotate_credentials")
-    assert capsys.readouterr().out == "Rotated 2 keys\n"
+    assert capsys.readouterr().out == "Rotated keys: 2\n"
     lost = create("Lost", encrypted_with(LOST))
     before, last = stored_key(lost), create("Last", encrypted_with(OLD))
     with pytest.raises(CommandError, match=rf"of: Lost \({lost.pk}\)\. "):

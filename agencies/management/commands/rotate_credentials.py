@@ -12,7 +12,7 @@ class Command(BaseCommand):
             unreadable = rotate_credentials()
         except ServiceError as error:
             raise CommandError(error.message) from error
-        self.stdout.write(f"Rotated {agencies_with_key().count() - len(unreadable)} keys")
+        self.stdout.write(f"Rotated keys: {agencies_with_key().count() - len(unreadable)}")
         if unreadable:
             names = ", ".join(f"{agency.name} ({agency.pk})" for agency in unreadable)
             raise CommandError(

@@ -16,8 +16,10 @@ class Command(BaseCommand):
                 if remedy:
                     faults += 1
                     line = f"{self.style.ERROR('FAULT')} {subject}: {status} -> {remedy}"
-                else:
+                elif status in ("ok", "unused"):
                     line = f"{self.style.SUCCESS('ok   ')} {subject}: {status}"
+                else:
+                    line = f"{self.style.WARNING('warn ')} {subject}: {status}"
                 self.stdout.write(line)
                 self.stdout.flush()
         except django.db.Error as error:
