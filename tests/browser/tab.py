@@ -9,6 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from tests.support.environment import PASSWORD
+from tests.support.project import wait_for
 
 CHROMIUM = Path("/usr/bin/chromium")
 needs_chromium = pytest.mark.skipif(
@@ -77,6 +78,13 @@ class Tab:
             assert wide <= 0, f"{name} is wider than {width} by {wide}"
         assert self.errors == [], f"{name}: {self.errors}"
 
+    def _violations(self) -> list[tuple[str, list[str]]]:
+        """Return the rules that axe finds violated, with the HTML of the elements."""
+        return [
+            (violation["id"], [node["html"] for node in violation["nodes"]])
+            for violation in Axe().run(self.page).response["violations"]
+        ]
+
     def check(self, name: str, *, provoked: bool = False) -> None:
         """Check that the page is accessible, dark and light, and look at it, also on a phone.
 
@@ -86,7 +94,9 @@ class Tab:
             self.errors.clear()
         for scheme in ("dark", "light"):
             self.page.emulate_media(color_scheme=scheme)
-            assert Axe().run(self.page).response["violations"] == [], f"{name}, {scheme}"
+            with contextlib.suppress(AssertionError):
+                wait_for(lambda: not self._violations(), 3)  # the page may still be changing
+            assert self._violations() == [], f"{name}, {scheme}"
             self.look(f"{name}-{scheme}", (320, 1280))
 
     def rows(self) -> Any:

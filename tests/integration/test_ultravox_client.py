@@ -55,7 +55,8 @@ def fail(ultravox: Ultravox, **options: Any) -> UltravoxError:
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_fault(fault: Fault, ultravox: Ultravox) -> None:
+def test_fault(fault: Fault, ultravox: Ultravox, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "ultravox")  # shown if the test fails
     ultravox.fault = fault
     # A client that waits in vain waits until its timeout, and another one for the whole response.
     timeout = 5 if not fault.slow else 0.1 if fault.error else 0.4
