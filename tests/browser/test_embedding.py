@@ -77,7 +77,12 @@ def test_the_examples(migrated: Database, tmp_path: Path, browser: Any) -> None:
         assert error is None
         assert {voice["primary_language"] for voice in data["results"]} == {"fr-FR", "fr-CA"}
 
-        assert tab.errors == []  # including violations of the policy
+        signed_out = (
+            "401",
+            "/api/voices/?language=en&page=1",
+        )  # the first request, without a token
+        errors = [each for each in tab.errors if not any(text in each for text in signed_out)]
+        assert errors == []  # including violations of the policy
         environment = os.environ | {"SERVICE_API_KEY": SERVICE_KEY}
         for command in (["sh", "-c", curl], [sys.executable, "-c", python]):
             out = subprocess.run(
@@ -91,8 +96,6 @@ def use(tab: Tab, dashboard: Dashboard) -> None:
     page = tab.page
     tab.open("/")
     page.get_by_role("heading", name="You are signed out").wait_for()
-    page.wait_for_load_state("networkidle")
-    tab.errors.clear()  # 401
     page.evaluate("supabase.auth.signInWithPassword({ email: 'any', password: 'any' })")
     page.get_by_role("button", name="Try again").click()
     rows = tab.rows()
