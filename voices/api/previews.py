@@ -1,6 +1,5 @@
 """`GET /api/voices/<id>/preview`: audio, or a redirect to a public copy."""
 
-import hashlib
 from typing import Any
 
 from django.http import HttpResponse, HttpResponseRedirect
@@ -71,7 +70,6 @@ class PreviewView(ReadView):
         if isinstance(preview, str):
             return HttpResponseRedirect(preview, headers={"Cache-Control": "private, no-store"})
         response = HttpResponse(preview, content_type=media_type(preview))
-        response["ETag"] = f'"{hashlib.sha256(preview).hexdigest()[:32]}"'
         response["Cache-Control"] = "private, max-age=3600"
         if not self.is_signed:  # the browser's next user may not see the voice
             patch_vary_headers(response, CREDENTIALS)

@@ -226,14 +226,14 @@ def _response(request: Request, content: dict[str, object]) -> HttpResponse:
     """Return the content as JSON, or 304 if the caller has it already."""
     body = json.dumps(content, cls=JSONEncoder, ensure_ascii=False).encode()
     response = HttpResponse(body, content_type="application/json")
-    response["ETag"] = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     response["Cache-Control"] = "private, no-cache"
     patch_vary_headers(response, CREDENTIALS)
     return revalidate(request, response)
 
 
 def revalidate(request: Request, response: HttpResponse) -> HttpResponse:
-    """Return the response, or 304 if its ETag is in `If-None-Match`; `If-Match` is ignored."""
+    """Add an ETag. Return the response, or 304 if `If-None-Match` has the ETag; `If-Match` is ignored."""
+    response["ETag"] = f'"{hashlib.sha256(response.content).hexdigest()[:32]}"'
     if "If-Match" in request.headers:
         return response
     conditional = get_conditional_response(request, etag=response["ETag"], response=response)
