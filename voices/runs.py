@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import django.db
 from django.db import IntegrityError, OperationalError, connection, transaction
@@ -165,6 +166,11 @@ def is_dead() -> Q:
     """
     lease = timedelta(seconds=LEASE)
     return Q(status=Status.RUNNING) & ~Q(heartbeat_at__range=(Now() - lease, Now() + lease))
+
+
+def status_of(run: Any) -> str:
+    """Return the status of a run that is annotated with `dead`: a dead one counts as abandoned."""
+    return Status.ABANDONED if run.dead else run.status
 
 
 def outcome_of(error: BaseException) -> tuple[str, str]:

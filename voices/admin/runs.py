@@ -25,8 +25,7 @@ class SyncRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description="status")
     def current_status(self, run: SyncRun) -> str:
-        status = SyncRun.Status.ABANDONED if run.dead else run.status  # type: ignore[attr-defined]
-        return SyncRun.Status(status).label
+        return SyncRun.Status(runs.status_of(run)).label
 
     @admin.display(description="outcome")
     def outcome(self, run: SyncRun) -> str:

@@ -196,7 +196,7 @@ class RunSerializer(serializers.ModelSerializer):
 
     @extend_schema_field(serializers.ChoiceField(SyncRun.Status.choices))
     def get_status(self, run: Any) -> str:
-        return SyncRun.Status.ABANDONED if run.dead else run.status
+        return runs.status_of(run)
 
     def get_started_by(self, run: SyncRun) -> str | None:
         return starter_of(run, self.context["caller"])
