@@ -48,8 +48,7 @@ def record_key_check(agency: Agency, *, works: bool) -> None:
 
     Does nothing if the key has been changed since: the result does not apply to the new key.
     """
-    row = Agency.objects.filter(pk=agency.pk, encrypted_key=agency.encrypted_key)
-    row.update(key_works=works, key_checked_at=Now())
+    _unchanged_row(agency).update(key_works=works, key_checked_at=Now())
 
 
 def rotate_credentials() -> list[Agency]:
@@ -66,6 +65,10 @@ def rotate_credentials() -> list[Agency]:
         except CredentialsUnavailable:
             unreadable.append(agency)
         else:
-            row = Agency.objects.filter(pk=agency.pk, encrypted_key=agency.encrypted_key)
-            row.update(encrypted_key=ciphertext)
+            _unchanged_row(agency).update(encrypted_key=ciphertext)
     return unreadable
+
+
+def _unchanged_row(agency: Agency) -> QuerySet[Agency]:
+    """Return the agency's row, or none if its key has been changed since `agency` was loaded."""
+    return Agency.objects.filter(pk=agency.pk, encrypted_key=agency.encrypted_key)
