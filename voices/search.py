@@ -1,7 +1,8 @@
 """Search, filters, facets and order of the voices that a caller sees.
 
 A list takes two queries over the voices: one GROUP BY over all facets' columns, from whose groups Python
-counts, and one for the page. Filters are decided on the groups' values, so both databases agree on them.
+counts, and one for the page. A search takes one more, for ids and for voices that have no search text.
+Filters are decided on the groups' values, so both databases agree on them.
 """
 
 from collections import defaultdict
