@@ -17,7 +17,6 @@ from voiceproject.errors import CredentialsUnavailable, KeyRejected, NoApiKey, U
 from voices.checks import check_database
 
 TIMEOUT = 15.0  # seconds for the database and the broker
-NO_FAULT = ("ok", "unused")
 REMEDIES = {
     ("database", "unavailable"): "Check DATABASE_URL, and that the database is running.",
     ("migrations", "unapplied"): "Run `manage.py migrate`.",
@@ -49,7 +48,7 @@ def diagnose() -> Iterator[Finding]:
     yield from _system_checks("settings", messages)
     _, statuses = health.readiness(TIMEOUT)
     for subject, status in statuses.items():
-        remedy = "" if status in NO_FAULT else REMEDIES.get((subject, status), OTHERS_FIRST)
+        remedy = "" if status in health.NO_FAULT else REMEDIES.get((subject, status), OTHERS_FIRST)
         if subject == "database" and remedy:
             [remedy] = [fault.msg for fault in check_database(databases=["default"])] or [remedy]
         yield Finding(subject, status, remedy)

@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 SECONDS = 1.5  # for all checks of a probe together
 CONNECT = 1.0  # seconds, to the broker
 OVERDUE = timedelta(minutes=10)  # beat sends a task within seconds
+NO_FAULT = {"ok", "unused"}
 SYNC = "voices.sync_voices"  # the task in voices/tasks.py
 
 Results = dict[str, str]
@@ -115,4 +116,4 @@ def readiness(seconds: float = SECONDS) -> tuple[str, Results]:
         results |= {"broker": "unused", "worker": "unused"}
     if results["database"] != "ok" or results["migrations"] == "unapplied":
         return "unavailable", results
-    return "ok" if set(results.values()) <= {"ok", "unused"} else "degraded", results
+    return "ok" if set(results.values()) <= NO_FAULT else "degraded", results

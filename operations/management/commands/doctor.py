@@ -1,7 +1,7 @@
 import django.db
 from django.core.management.base import BaseCommand, CommandError
 
-from operations import doctor
+from operations import doctor, health
 from voiceproject.database import explain
 
 
@@ -16,7 +16,7 @@ class Command(BaseCommand):
                 if remedy:
                     faults += 1
                     line = f"{self.style.ERROR('FAULT')} {subject}: {status} -> {remedy}"
-                elif status in ("ok", "unused"):
+                elif status in health.NO_FAULT:
                     line = f"{self.style.SUCCESS('ok   ')} {subject}: {status}"
                 else:
                     line = f"{self.style.WARNING('warn ')} {subject}: {status}"
